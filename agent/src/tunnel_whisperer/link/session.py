@@ -1,0 +1,184 @@
+"""One connection to the embedded SSH server: who it is, and the flows it may have."""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Mapping
+from time import time
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED, OPEN_RESOURCE_SHORTAGE
+
+from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link.flows import FlowGroup
+from tunnel_whisperer.link.pump import Flow
+from tunnel_whisperer.link.wire import Wire
+from tunnel_whisperer.words import count
+
+if TYPE_CHECKING:
+    from tunnel_whisperer.link.server import EmbeddedServer
+
+CONNECT_DEADLINE = 10.0
+"""Seconds a target has to accept a connection."""
+
+FLOWS = 8192
+"""So many flows may one connection have, so that one user cannot take all descriptors."""
+
+Target = tuple[str, int]
+
+_logger = logging.getLogger("tunnel_whisperer.server")
+
+
+class Session(asyncssh.SSHServer):
+    """What asyncssh asks about one connection; everything else that SSH can do is refused by its defaults."""
+
+    def __init__(self, server: "EmbeddedServer") -> None:
+        """Belong to `server`."""
+        self._server = server
+        self._conn: asyncssh.SSHServerConnection | None = None
+        self._wire: Wire | None = None
+        self._key = b""
+        self._flows: dict[Target, FlowGroup] = {}
+        self.user = ""
+        self.known = False
+        """Whether the user has proved who it is."""
+        self.since = time()
+
+    # -- the connection --
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Begin."""
+        self._conn = conn
+        self._wire = self._server.wire_of(conn)
+        self._server.arrived(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._server.left(self, ssh.in_words(exc))
+
+    def begin_auth(self, username: str) -> bool:
+        """Everybody has to prove who they are, known names and unknown ones alike."""
+        self.user = username
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """Keys are the only way in."""
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Compare with the user's key as it is now."""
+        user = self._server.users.get(username)
+        self._key = key.public_data
+        return user is not None and base64.b64decode(user.public_key.split()[1]) == self._key
+
+    def auth_completed(self) -> None:
+        """The user has proved who it is."""
+        self.known = True
+        self._server.logged_in(self)
+
+    # -- flows --
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
+        """Open a flow to a target that the user may reach now."""
+        assert self._conn is not None
+        target = (dest_host, dest_port)
+        self._require(target)
+        if sum(len(flows) for flows in self._flows.values()) >= FLOWS:
+            raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, f"{FLOWS} connections are open already")
+        channel = self._conn.create_tcp_channel(window=ssh.window(self._server.flow_count), max_pktsize=ssh.PACKET)
+        return channel, self._open(target)
+
+    def permits(self, target: Target) -> bool:
+        """Whether the user may reach `target` as things are now."""
+        user = self._server.users.get(self.user)
+        return user is not None and user.permits(*target)
+
+    def apply(self) -> None:
+        """Follow a change of the users: leave when the user or its key is gone, cut what is not permitted any more."""
+        user = self._server.users.get(self.user)
+        if user is None or base64.b64decode(user.public_key.split()[1]) != self._key:
+            self.end(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "this user's access has ended")
+            return
+        for target, flows in self._flows.items():
+            if flows and not self.permits(target):
+                _logger.info(
+                    "%s: %s is not permitted any more: %s cut", self.user, _named(target), count(len(flows), "flow")
+                )
+                flows.cut()
+
+    def _require(self, target: Target) -> None:
+        if not self.permits(target):
+            _logger.warning("%s: %s is not permitted", self.user, _named(target))
+            raise asyncssh.ChannelOpenError(
+                OPEN_ADMINISTRATIVELY_PROHIBITED, f"{_named(target)} is not permitted to {self.user}"
+            )
+
+    async def _open(self, target: Target) -> "asyncssh.SSHTCPSession[bytes]":
+        flow = Flow()
+        try:
+            async with asyncio.timeout(CONNECT_DEADLINE):
+                await asyncio.get_running_loop().create_connection(lambda: flow.socket_side, *target)
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: no host name at all
+            flow.cut()
+            _logger.info("%s: %s cannot be reached: %s", self.user, _named(target), ssh.in_words(error))
+            raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, ssh.in_words(error)) from None
+        # Things may have changed while the target was answering. From here to the channel nothing waits.
+        try:
+            if self._conn is None or self._conn.is_closed():
+                raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, ssh.LINK_CLOSED)
+            self._require(target)
+        except asyncssh.ChannelOpenError:
+            flow.cut()
+            raise
+        assert self._wire is not None
+        flow.ride(self._wire)
+        flow.join(self._flows.setdefault(target, FlowGroup()))
+        flow.join(self._server.flows)
+        return flow.channel_side
+
+    # -- the server's view --
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the far end last gave a sign of life."""
+        return self._wire.silent if self._wire is not None else 0.0
+
+    def ping(self) -> None:
+        """Ask the far end for a sign of life."""
+        if self._conn is not None and not self._conn.is_closed():
+            self._conn.create_task(ssh.ping(self._conn))
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection and all its flows, telling the far end why."""
+        for flows in self._flows.values():
+            flows.cut()
+        if self._conn is not None:
+            self._conn.disconnect(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection and all its flows."""
+        if self._conn is not None:
+            self._conn.abort()
+
+    async def closed(self) -> None:
+        """Wait until the connection is gone."""
+        if self._conn is not None:
+            await self._conn.wait_closed()
+
+    def status(self) -> Mapping[str, Any]:
+        """Tell who is here and what was carried."""
+        groups = self._flows.values()
+        return {
+            "user": self.user,
+            "since": self.since,
+            "flows": sum(len(group) for group in groups),
+            "sent": sum(group.sent for group in groups),
+            "received": sum(group.received for group in groups),
+        }
+
+
+def _named(target: Target) -> str:
+    """Name a target in a message; the far end chose the text."""
+    host = target[0] if target[0].isprintable() else ascii(target[0])
+    return f"{host[:80]}:{target[1]}"
