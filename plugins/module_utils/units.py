@@ -1,0 +1,98 @@
+# Copyright: (c) The Tunnel Whisperer maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deciding what a systemd unit needs to run with what its files say now: nothing here touches systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "FragmentPath",
+    "DropInPaths",
+    "ActiveEnterTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+    "Result",
+    "ReloadResult",
+)
+"""What is asked of systemd about a unit."""
+
+
+def parse_show(text: str) -> dict[str, dict[str, str]]:
+    """Read what `systemctl show` says of several units: blocks of KEY=VALUE with an empty line between them."""
+    units: dict[str, dict[str, str]] = {}
+    for block in text.split("\n\n"):
+        pairs = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" in pairs:
+            units[pairs["Id"]] = pairs
+    return units
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of one unit. `pending`: this run changes its files, though in check mode not on disk."""
+
+    name: str
+    present: bool
+    enabled: bool
+    restart_on: tuple[str, ...]
+    reload_on: tuple[str, ...]
+    pending: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What has to be done: `action` is start, restart, reload, stop or ''; `enablement` is enable, disable or ''."""
+
+    action: str = ""
+    enablement: str = ""
+    reason: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.action or self.enablement)
+
+
+def newest(paths: Iterable[str], times: Mapping[str, float]) -> tuple[float, str]:
+    """Return the youngest of these files that exist, as (time, path)."""
+    return max(((times[path], path) for path in paths if path in times), default=(0.0, ""))
+
+
+def own_files(state: Mapping[str, str]) -> list[str]:
+    """List the files that make the unit itself."""
+    return [path for path in [state.get("FragmentPath", ""), *state.get("DropInPaths", "").split()] if path]
+
+
+def decide(wish: Wish, state: Mapping[str, str], times: Mapping[str, float], clock_offset: float) -> Verdict:
+    """Compare the unit with the wish.
+
+    `times` holds the time of the last change of each file, `clock_offset` is what has to be added to the monotonic
+    clock to compare with them. That a file is younger than the process that read it is all the memory needed: a restart
+    that an earlier run owed and did not come to is made up for.
+    """
+    active = state.get("ActiveState") in ("active", "reloading")
+    listed = state.get("UnitFileState", "")
+    if not wish.present:
+        known = state.get("LoadState") not in ("not-found", None)
+        stop = "stop" if state.get("ActiveState") not in ("inactive", None) else ""
+        return Verdict(stop, "disable" if known and listed == "enabled" else "")
+    enablement = "enable" if wish.enabled and listed != "enabled" else ""
+    if not active:
+        return Verdict("start", enablement, f"it is {state.get('ActiveState') or 'not there'}")
+
+    started = int(state.get("ActiveEnterTimestampMonotonic") or 0) / 1e6 + clock_offset
+    when, path = newest([*wish.restart_on, *own_files(state)], times)
+    if when > started or wish.pending:
+        return Verdict("restart", enablement, f"{path or 'its file'} is younger than the process")
+    read = int(state.get("StateChangeTimestampMonotonic") or 0) / 1e6 + clock_offset
+    when, path = newest(wish.reload_on, times)
+    if when > read or state.get("ReloadResult", "success") != "success":
+        return Verdict("reload", enablement, f"{path or 'its file'} is younger than what it last read")
+    return Verdict("", enablement)

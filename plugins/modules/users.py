@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Copyright (c) The Tunnel Whisperer maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The users of a tenant."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: users
+short_description: Have these users on a tenant's server
+version_added: 0.1.0
+author:
+  - The Tunnel Whisperer maintainers (@tunnel-whisperer)
+description:
+  - All users of a server in one call, all of them or none. Everything that is wrong is reported at once, and nothing is
+    changed then.
+  - Each user gets a UUID, a line of C(authorized_keys) that permits its bridges and nothing else, and, where it sent a
+    request, a certificate. A new key brings a new UUID.
+  - A user whose host was not reached (C(host) without C(public_key)) keeps its key, UUID and certificate; what it may
+    reach is as wanted all the same. One that is not known yet is skipped.
+  - The daemon takes up the changed file at once; nobody else's connection is touched.
+  - The result holds secrets (UUIDs), so set C(no_log) on the task.
+extends_documentation_fragment:
+  - tunnel_whisperer.tw.attributes
+  - tunnel_whisperer.tw.attributes.files
+options:
+  tenant:
+    description:
+      - The tenant's name.
+    type: str
+    required: true
+  users:
+    description:
+      - Users by name, as M(tunnel_whisperer.tw.plan) returned them for this tenant.
+      - For a user with a managed host, C(public_key) and C(csr) are as M(tunnel_whisperer.tw.contexts) returned them.
+    type: dict
+    required: true
+  identity_dir:
+    description:
+      - The folder of the tenant's identity, whose authority signs certificates.
+    type: path
+    default: /etc/tw/serve
+  users_file:
+    description:
+      - The file the users are kept in. Its folder is made if need be.
+    type: path
+    default: /var/lib/tw/serve/users.json
+  owner:
+    description:
+      - The user the file belongs to. By default it stays whose it is, and a new one belongs to the owner of its folder.
+    type: str
+  group:
+    description:
+      - The group the file belongs to, likewise.
+    type: str
+  purge:
+    description:
+      - Whether to remove users that this module made and that are not in O(users). Others are never removed so.
+    type: bool
+    default: false
+  regenerate:
+    description:
+      - When a UUID or a certificate that is there is made anew.
+      - V(never) keeps it whatever its state.
+      - V(missing) makes a certificate anew when it no longer serves, because of another key or authority, or because
+        half of its life is over.
+      - V(always) makes both anew in each run, for those users that sent a key.
+    type: str
+    choices: [never, missing, always]
+    default: missing
+seealso:
+  - module: tunnel_whisperer.tw.plan
+  - module: tunnel_whisperer.tw.contexts
+  - module: tunnel_whisperer.tw.tenant
+"""
+
+EXAMPLES = r"""
+- name: Admit the users of the inventory, and nobody else
+  tunnel_whisperer.tw.users:
+    tenant: acme
+    owner: tw
+    group: tw
+    purge: true
+    users:
+      alice:
+        host: client1
+        apps: [postgres]
+        public_key: "{{ hostvars['client1'].client_identity.contexts.acme.ssh_public_key }}"
+        csr: "{{ hostvars['client1'].client_identity.contexts.acme.csr }}"
+        bridges:
+          - {name: postgres, host: 127.0.0.1, port: 5432, local_port: 5432}
+      bob:
+        state: absent
+  no_log: true
+  register: admitted
+"""
+
+RETURN = r"""
+users:
+  description:
+    - What happened to each user that was mentioned or removed.
+    - C(action) is one of V(create), V(change), V(delete), V(keep) and V(skip), C(reasons) say why. C(uuid) is a secret.
+      C(certificate) is the user's certificate with the tenant's behind it.
+  returned: success
+  type: dict
+  sample:
+    alice:
+      action: change
+      changed: true
+      reasons: ['it may also reach 127.0.0.1:8080']
+      uuid: 6f1f0c0e-6f0c-4d5e-9f65-6a7b9a3c9f10
+      certificate: "-----BEGIN CERTIFICATE-----..."
+generation:
+  description: Grows by one with every change of the file; V(none) in check mode where the agent is not installed yet.
+  returned: success
+  type: int
+problems:
+  description: Everything that is wrong, one line each.
+  returned: failure
+  type: list
+  elements: str
+  sample: ['users.alice.public_key: is cut short']
+"""
+
+from typing import Any
+
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
+
+
+def execute(call: engine.Call) -> dict[str, Any]:
+    """Plan the users file."""
+    from tunnel_whisperer.provision.users import provision_users
+    from tunnel_whisperer.users.plan import Policy
+
+    params = call.params
+    outcome = provision_users(
+        call.transaction,
+        params["users"],
+        Policy(params["tenant"], purge=params["purge"], regenerate=params["regenerate"]),
+        identity_dir=call.path("identity_dir"),
+        users_file=call.path("users_file"),
+        now=call.now,
+        owner=call.owner(user=params["owner"], group=params["group"]),
+        pretend=call.check_mode,
+    )
+    return {
+        "users": {name: outcome.result(action) for name, action in outcome.plan.actions.items()},
+        "generation": outcome.users.generation,
+    }
+
+
+def without_agent(params: dict[str, Any]) -> dict[str, Any]:
+    """Tell what can be told when the engine is not there."""
+    told = {"action": "create", "changed": True, "reasons": ["it is new"], "uuid": None, "certificate": None}
+    return {"users": {name: dict(told) for name in params["users"]}, "generation": None}
+
+
+def main() -> None:
+    """Run the module."""
+    engine.run(
+        {
+            "tenant": {"type": "str", "required": True},
+            "users": {"type": "dict", "required": True},
+            "identity_dir": {"type": "path", "default": "/etc/tw/serve"},
+            "users_file": {"type": "path", "default": "/var/lib/tw/serve/users.json"},
+            "owner": {"type": "str"},
+            "group": {"type": "str"},
+            "purge": {"type": "bool", "default": False},
+            "regenerate": {"type": "str", "choices": ["never", "missing", "always"], "default": "missing"},
+        },
+        execute,
+        without_agent=without_agent,
+    )
+
+
+if __name__ == "__main__":
+    main()
