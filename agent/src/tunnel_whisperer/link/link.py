@@ -220,7 +220,8 @@ class Link(ABC):
         try:
             self._held = held
             self.life.go(LinkState.UP, f"over the relay's port {held.port}")
-            return self._clock() - began, await self._hold(held)
+            why = await self._hold(held)
+            return self._clock() - began, why
         finally:
             self._held = None
             self.round_trip = None
