@@ -137,7 +137,7 @@ def document(root: Path) -> str:
         "Written from the roles' argument specifications by `make docs`; change it there. Every role checks what it is",
         "given before it touches anything. Names in *italics* are required.",
         "",
-        "`tw_apps` and `tw_users` (who may reach what) belong to no role: see [getting started](getting-started.md).",
+        "`tw_apps`, `tw_groups` and `tw_users` (who may reach what) belong to no role: see [users](users.md).",
     ]
     for role in read_roles(root):
         if role.options:

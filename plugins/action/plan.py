@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils import agent_source
 
-ARGUMENTS = ("apps", "users", "servers", "client_hosts", "relay_hosts")
+ARGUMENTS = ("apps", "groups", "users", "servers", "client_hosts", "relay_hosts", "passphrases")
 
 
 class ActionModule(ActionBase):
@@ -35,6 +35,8 @@ class ActionModule(ActionBase):
                     servers=given.get("servers"),
                     client_hosts=tuple(given.get("client_hosts") or ()),
                     relay_hosts=tuple(given.get("relay_hosts") or ()),
+                    groups=given.get("groups"),
+                    passphrases=tuple(given.get("passphrases") or ()),
                 )
             )
         except problems.InvalidInputError as error:

@@ -118,7 +118,7 @@ def execute(call: engine.Call) -> dict[str, Any]:
     """Plan the contexts' files."""
     from tunnel_whisperer.files import Owner
     from tunnel_whisperer.provision.contexts import provision_contexts
-    from tunnel_whisperer.users.model import ORIGIN_INVENTORY
+    from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 
     contexts = call.params["contexts"]
     call.mask(fields.get("uuid") for fields in contexts.values() if isinstance(fields, dict))

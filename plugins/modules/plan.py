@@ -16,26 +16,44 @@ author:
 description:
   - Reads apps, users, servers and clients together, on the controller, before any host is touched.
   - Reports everything that is wrong at once, each problem naming the item and the field it is about.
-  - Users without C(state=absent) need either a managed host, which makes its own keys, or a public key.
+  - Users without C(state=absent) need one way to their credentials, which is a managed host, where keys are made, a
+    bundle (a file that is handed to them), or a public key.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes
   - tunnel_whisperer.tw.attributes.action
 options:
   apps:
     description:
-      - Named lists of ports, by name. Each has C(ports) and may have a C(description).
+      - Named lists of ports, by name. Each has C(ports) and may have C(host) (one of the server's C(target_hosts); by
+        default the server itself), C(local_ports) (where they appear on clients, by port) and C(description).
     type: dict
     default: {}
   users:
     description:
-      - Users by name. Each has C(tenant), C(apps) or C(ports) or both, C(host) (a managed client) or C(public_key).
-      - Each may have C(local_ports) (a mapping from port to local port), C(context) (by default the name of the tenant)
-        and C(state) (V(present) or V(absent)).
+      - Users by name. Each has C(tenant), C(apps) or C(ports) or both, or C(groups) that have them, and one of
+        C(host) (a managed client), C(bundle) and C(public_key). A port is a number, or C(host:port).
+      - A C(bundle) has C(to) (an age recipient or an SSH public key that it is encrypted to; without it a passphrase is
+        needed), C(kind) (V(enrolment), the default, or V(identity)) and C(hours) (so long an enrolment may be used).
+      - Each may have C(not_before) and C(expires) (a day or a moment, UTC), C(single_session) (V(off), V(refuse) or
+        V(takeover)), C(local_ports) (a mapping from port to local port), C(context) (by default the tenant's name),
+        C(comment) and C(state) (V(present) or V(absent)).
     type: dict
     default: {}
+  groups:
+    description:
+      - Named lists of C(apps) and C(ports) that users can be given together, by name.
+    type: dict
+    default: {}
+  passphrases:
+    description:
+      - The names of the users for whose bundle there is a passphrase.
+    type: list
+    elements: str
+    default: []
   servers:
     description:
-      - Servers by inventory host. Each has C(tenant) and, where there are several relays, C(relay).
+      - Servers by inventory host. Each has C(tenant), C(relay) where there are several relays, and C(target_hosts)
+        where users may reach hosts behind it.
     type: dict
     default: {}
   client_hosts:
@@ -84,16 +102,24 @@ tenants:
     acme:
       server: server1
       relay: relay1
+      target_hosts: []
+      apps:
+        postgres: {ports: [5432], host: 127.0.0.1, local_ports: {}, description: ""}
       users:
         alice:
           state: present
           host: client1
           context: acme
           public_key: null
+          csr: null
+          bundle: null
           apps: [postgres]
           ports: []
-          bridges:
-            - {name: postgres, host: 127.0.0.1, port: 5432, local_port: 5432}
+          local_ports: {}
+          not_before: null
+          expires: null
+          single_session: "off"
+          comment: ""
 clients:
   description: The contexts each client host is to have.
   returned: success

@@ -36,6 +36,17 @@ options:
       - For a user with a managed host, C(public_key) and C(csr) are as M(tunnel_whisperer.tw.contexts) returned them.
     type: dict
     required: true
+  apps:
+    description:
+      - The apps that users can be given, by name, as M(tunnel_whisperer.tw.plan) returned them for this tenant.
+      - Without it the apps that are there stay. Users who have an app follow it when it changes.
+    type: dict
+  target_hosts:
+    description:
+      - Hosts behind the server that users may reach besides the server itself.
+    type: list
+    elements: str
+    default: []
   identity_dir:
     description:
       - The folder of the tenant's identity, whose authority signs certificates.
@@ -56,7 +67,8 @@ options:
     type: str
   purge:
     description:
-      - Whether to remove users that this module made and that are not in O(users). Others are never removed so.
+      - Whether to remove users and apps that this module made and that are not in O(users) and O(apps). Others are
+        never removed so.
     type: bool
     default: false
   regenerate:
@@ -82,14 +94,16 @@ EXAMPLES = r"""
     owner: tw
     group: tw
     purge: true
+    apps:
+      postgres:
+        ports: [5432]
     users:
       alice:
         host: client1
         apps: [postgres]
+        expires: 2027-01-31
         public_key: "{{ hostvars['client1'].client_identity.contexts.acme.ssh_public_key }}"
         csr: "{{ hostvars['client1'].client_identity.contexts.acme.csr }}"
-        bridges:
-          - {name: postgres, host: 127.0.0.1, port: 5432, local_port: 5432}
       bob:
         state: absent
   no_log: true
@@ -130,7 +144,7 @@ from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
 
 def execute(call: engine.Call) -> dict[str, Any]:
     """Plan the users file."""
-    from tunnel_whisperer.provision.users import provision_users
+    from tunnel_whisperer.provision.users import Place, provision_users
     from tunnel_whisperer.users.plan import Policy
 
     params = call.params
@@ -138,10 +152,12 @@ def execute(call: engine.Call) -> dict[str, Any]:
         call.transaction,
         params["users"],
         Policy(params["tenant"], purge=params["purge"], regenerate=params["regenerate"]),
-        identity_dir=call.path("identity_dir"),
-        users_file=call.path("users_file"),
+        Place(
+            call.path("identity_dir"), call.path("users_file"), call.owner(user=params["owner"], group=params["group"])
+        ),
         now=call.now,
-        owner=call.owner(user=params["owner"], group=params["group"]),
+        apps=params["apps"],
+        target_hosts=params["target_hosts"],
         pretend=call.check_mode,
     )
     return {
@@ -162,6 +178,8 @@ def main() -> None:
         {
             "tenant": {"type": "str", "required": True},
             "users": {"type": "dict", "required": True},
+            "apps": {"type": "dict"},
+            "target_hosts": {"type": "list", "elements": "str", "default": []},
             "identity_dir": {"type": "path", "default": "/etc/tw/serve"},
             "users_file": {"type": "path", "default": "/var/lib/tw/serve/users.json"},
             "owner": {"type": "str"},

@@ -9,6 +9,7 @@ from typing import Literal, cast
 from tunnel_whisperer import config_reader, names
 from tunnel_whisperer.config_reader import Section
 from tunnel_whisperer.errors import ConfigError
+from tunnel_whisperer.users.targets import read_host
 
 Profile = Literal["h2", "h1"]
 """How a carrier looks: `h2` greets as a browser does, `h1` is the fastest."""
@@ -42,6 +43,8 @@ class ServeConfig:
     identity_dir: Path = Path("/etc/tw/serve")
     users_file: Path = Path("/var/lib/tw/serve/users.json")
     ssh_port: int = 2222
+    target_hosts: tuple[str, ...] = ()
+    """Hosts behind the server that users may reach besides the server itself, where they are permitted to."""
     runtime_dir: Path = Path("/run/tw-serve")
     xray: Path = DEFAULT_XRAY
 
@@ -93,6 +96,7 @@ def load_serve(path: Path) -> ServeConfig:
         identity_dir=top.path("identity_dir", Path("/etc/tw/serve")),
         users_file=top.path("users_file", Path("/var/lib/tw/serve/users.json")),
         ssh_port=top.port("ssh_port", 2222),
+        target_hosts=_target_hosts(top),
         runtime_dir=_runtime_dir(top, Path("/run/tw-serve")),
         xray=top.path("xray", DEFAULT_XRAY),
     )
@@ -194,6 +198,10 @@ def _bridges(top: Section) -> tuple[Bridge, ...]:
         ends_seen[end] = bridge.name
         found.append(bridge)
     return tuple(found)
+
+
+def _target_hosts(top: Section) -> tuple[str, ...]:
+    return top.texts("target_hosts", read_host, accepted="a host name or an IP address", at_least=0)
 
 
 def _host_keys(top: Section, key: str) -> tuple[str, ...]:

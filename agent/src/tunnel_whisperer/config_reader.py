@@ -110,8 +110,8 @@ class Section:
         """Return the list of mappings below `key`, empty where the key is missing."""
         return [self._wrap(key, f"{key}[{i}]", item) for i, item in enumerate(self._list(key, "a list of mappings"))]
 
-    def texts(self, key: str, convert: Callable[[str], T], *, accepted: str) -> tuple[T, ...]:
-        """Return a list with at least one text, each through `convert`, whose ValueError says what is wrong."""
+    def texts(self, key: str, convert: Callable[[str], T], *, accepted: str, at_least: int = 1) -> tuple[T, ...]:
+        """Return a list of texts, each through `convert`, whose ValueError says what is wrong."""
         found = []
         for i, item in enumerate(self._list(key, accepted)):
             if not isinstance(item, str):
@@ -120,7 +120,7 @@ class Section:
                 found.append(convert(item))
             except ValueError as error:
                 raise self.fault(f"{key}[{i}]", item, f"{accepted}; {error}") from None
-        if not found:
+        if len(found) < at_least:
             raise self.fault(key, self._values.get(key), f"at least one of: {accepted}")
         return tuple(found)
 

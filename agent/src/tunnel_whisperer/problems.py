@@ -48,6 +48,10 @@ class Problems:
         """Note one problem."""
         self._found.append(f"{where}: {message}")
 
+    def first(self) -> str:
+        """Return the one that was noted first."""
+        return self._found[0]
+
     def check(self) -> None:
         """Raise InvalidInputError when there are any."""
         if self._found:

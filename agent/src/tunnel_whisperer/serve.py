@@ -23,7 +23,7 @@ from tunnel_whisperer.users_file import UsersFile
 from tunnel_whisperer.words import count
 
 API_SOCKET = "xray-api.sock"
-LIVE_CHANGES = frozenset({"relay_host_keys", "relay.links"})
+LIVE_CHANGES = frozenset({"relay_host_keys", "relay.links", "target_hosts"})
 """Keys of the configuration that are followed while running; the others need a restart."""
 
 
@@ -51,6 +51,7 @@ class ServeDaemon(Daemon):
         identity = Identity(config.identity_dir)
         self._users = UsersFile(config.users_file)
         self._server = EmbeddedServer(identity.ssh_host_key(), config.ssh_port, self._users.users)
+        self._server.target_hosts = config.target_hosts
         self._login = Login(cell_user or f"tw-{config.tenant}", identity.ssh_key(), lambda: self._host_keys)
         self._pool: LinkPool[ReverseLink] = LinkPool(config.relay.links, self._make_link, self._link_changed)
         self._api = Door("the relay's Xray", self._pool, LOOPBACK, ports.xray_api)
@@ -93,6 +94,8 @@ class ServeDaemon(Daemon):
         self._pool.resize(new.relay.links)
         if users_changed:
             changed.append(f"{count(len(self._users.users), 'user')} in force")
+        if users_changed or "target_hosts" in changed:
+            self._server.target_hosts = new.target_hosts
             self._users_changed(self._users.users)
         return {"changed": changed, "restart": restart}
 

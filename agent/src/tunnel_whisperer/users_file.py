@@ -1,55 +1,85 @@
-"""The users in force, kept the same as their file: looked at several times a second, read when it changed."""
+"""The users in force: kept the same as their file, which is looked at several times a second, and as time allows."""
 
 import asyncio
 import logging
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tunnel_whisperer.errors import TwError
 from tunnel_whisperer.users.model import UserSet
-from tunnel_whisperer.users.store import load_users
+from tunnel_whisperer.users.store import Snapshot, load_snapshot
 
-INTERVAL = 0.5
+INTERVAL = 0.2
+
+Now = Callable[[], datetime]
 
 _logger = logging.getLogger("tunnel_whisperer.users")
 
 
-class UsersFile:
-    """Follows a users file. One that is broken changes nothing: who was in force stays so."""
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, path: Path) -> None:
+
+class UsersFile:
+    """Follows a users file. One that is broken changes nothing: who was in force stays so.
+
+    `known` are the users in the file, `users` those of them who may come in now.
+    """
+
+    def __init__(self, path: Path, now: Now = _now) -> None:
         """Read it; raises ConfigError."""
         self.path = path
         self.error: str | None = None
+        self._now = now
         self._stamp = self._look()
-        self.users = load_users(path)
+        self._snapshot = load_snapshot(path, Snapshot())
+        self._until: datetime | None = None
+        self.users = self._in_force()
+
+    @property
+    def known(self) -> UserSet:
+        """Every user in the file."""
+        return self._snapshot.users
 
     def refresh(self) -> bool:
-        """Read the file, and say whether the users changed; raises TwError when it is broken."""
+        """Read the file, and say whether the users in force changed; raises TwError when it is broken."""
         self._stamp = self._look()
         try:
-            users = load_users(self.path)
+            self._snapshot = load_snapshot(self.path, self._snapshot)
         except TwError as error:
             self.error = str(error)
             raise
         self.error = None
-        if dict(users) == dict(self.users):
-            return False
-        self.users = users
-        return True
+        return self._renew()
 
     async def run(self, on_change: Callable[[UserSet], None]) -> None:
-        """Follow the file until cancelled."""
+        """Follow the file and the time until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            if self._look() == self._stamp:
+            if self._look() != self._stamp:
+                try:
+                    changed = self.refresh()
+                except TwError as error:
+                    _logger.error("the users stay as they are: %s", error)
+                    continue
+            elif self._until is not None and self._now() >= self._until:
+                changed = self._renew()
+            else:
                 continue
-            try:
-                if self.refresh():
-                    on_change(self.users)
-            except TwError as error:
-                _logger.error("the users stay as they are: %s", error)
+            if changed:
+                on_change(self.users)
+
+    def _renew(self) -> bool:
+        before = self.users
+        self.users = self._in_force()
+        return dict(before) != dict(self.users)
+
+    def _in_force(self) -> UserSet:
+        now = self._now()
+        self._until = self.known.next_change(now)
+        return self.known.active(now)
 
     def _look(self) -> tuple[int, ...]:
         try:

@@ -18,6 +18,7 @@ from tunnel_whisperer.link.reverse import ReverseLink
 from tunnel_whisperer.link.server import EmbeddedServer
 from tunnel_whisperer.link.states import LinkChanged
 from tunnel_whisperer.users.authorized_keys import build
+from tunnel_whisperer.users.grants import Grant
 from tunnel_whisperer.users.keys import read_public_key
 from tunnel_whisperer.users.model import User, UserSet
 from tunnel_whisperer.users.targets import Target
@@ -25,8 +26,9 @@ from tunnel_whisperer.users.targets import Target
 
 def user(name: str, key: asyncssh.SSHKey, *ports: int) -> User:
     public = read_public_key(key.export_public_key().decode())
-    line = build(public, [Target("127.0.0.1", port) for port in ports], f"{name}@acme")
-    return User(name=name, uuid="", authorized_key=line, ports=ports)
+    targets = tuple(Target("127.0.0.1", port) for port in ports)
+    line = build(public, targets, f"{name}@acme")
+    return User(name=name, uuid="", authorized_key=line, grant=Grant(ports=targets))
 
 
 def user_set(*users: User) -> UserSet:

@@ -7,7 +7,7 @@ as an SSH channel is a stream as well. Who may come in, and where to, is looked 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import asyncssh
@@ -48,6 +48,8 @@ class EmbeddedServer:
         self._sessions: dict[Session, None] = {}
         self._seen: dict[str, float] = {}
         self.users = users
+        self.target_hosts: Collection[str] = ()
+        """Hosts behind this one that users may reach, where they are permitted to."""
         self.flows = FlowGroup()
 
     # -- life --

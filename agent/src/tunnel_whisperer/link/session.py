@@ -14,6 +14,7 @@ from tunnel_whisperer.link import ssh
 from tunnel_whisperer.link.flows import FlowGroup
 from tunnel_whisperer.link.pump import Flow
 from tunnel_whisperer.link.wire import Wire
+from tunnel_whisperer.users.targets import Target
 from tunnel_whisperer.words import count
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ CONNECT_DEADLINE = 10.0
 FLOWS = 8192
 """So many flows may one connection have, so that one user cannot take all descriptors."""
 
-Target = tuple[str, int]
+Address = tuple[str, int]
 
 _logger = logging.getLogger("tunnel_whisperer.server")
 
@@ -39,7 +40,7 @@ class Session(asyncssh.SSHServer):
         self._conn: asyncssh.SSHServerConnection | None = None
         self._wire: Wire | None = None
         self._key = b""
-        self._flows: dict[Target, FlowGroup] = {}
+        self._flows: dict[Address, FlowGroup] = {}
         self.user = ""
         self.known = False
         """Whether the user has proved who it is."""
@@ -89,10 +90,14 @@ class Session(asyncssh.SSHServer):
         channel = self._conn.create_tcp_channel(window=ssh.window(self._server.flow_count), max_pktsize=ssh.PACKET)
         return channel, self._open(target)
 
-    def permits(self, target: Target) -> bool:
+    def permits(self, target: Address) -> bool:
         """Whether the user may reach `target` as things are now."""
         user = self._server.users.get(self.user)
-        return user is not None and user.permits(*target)
+        return (
+            user is not None
+            and user.permits(*target)
+            and Target(target[0].lower(), target[1]).reachable(self._server.target_hosts)
+        )
 
     def apply(self) -> None:
         """Follow a change of the users: leave when the user or its key is gone, cut what is not permitted any more."""
@@ -107,14 +112,14 @@ class Session(asyncssh.SSHServer):
                 )
                 flows.cut()
 
-    def _require(self, target: Target) -> None:
+    def _require(self, target: Address) -> None:
         if not self.permits(target):
             _logger.warning("%s: %s is not permitted", self.user, _named(target))
             raise asyncssh.ChannelOpenError(
                 OPEN_ADMINISTRATIVELY_PROHIBITED, f"{_named(target)} is not permitted to {self.user}"
             )
 
-    async def _open(self, target: Target) -> "asyncssh.SSHTCPSession[bytes]":
+    async def _open(self, target: Address) -> "asyncssh.SSHTCPSession[bytes]":
         flow = Flow()
         try:
             async with asyncio.timeout(CONNECT_DEADLINE):
@@ -178,7 +183,7 @@ class Session(asyncssh.SSHServer):
         }
 
 
-def _named(target: Target) -> str:
+def _named(target: Address) -> str:
     """Name a target in a message; the far end chose the text."""
     host = target[0] if target[0].isprintable() else ascii(target[0])
     return f"{host[:80]}:{target[1]}"

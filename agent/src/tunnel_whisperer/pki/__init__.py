@@ -2,6 +2,7 @@
 
 from tunnel_whisperer.pki.certificates import (
     HALF_OVER,
+    LEAF_DAYS,
     OPERATOR_DAYS,
     Authority,
     check_tenant_chain,
@@ -32,6 +33,7 @@ from tunnel_whisperer.pki.keys import (
 
 __all__ = [
     "HALF_OVER",
+    "LEAF_DAYS",
     "OPERATOR_DAYS",
     "Authority",
     "TlsKey",

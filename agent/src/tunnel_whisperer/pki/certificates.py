@@ -111,7 +111,7 @@ def sign_tenant(root: Authority, key: TlsPublicKey, tenant: str, now: datetime) 
 
 
 def sign_leaf(
-    authority: Authority, key: TlsPublicKey, name: str, now: datetime, *, days: int = LEAF_DAYS
+    authority: Authority, key: TlsPublicKey, name: str, now: datetime, *, days: float = LEAF_DAYS
 ) -> x509.Certificate:
     """Make the certificate by which the holder of `key` is known as `name` for `days`."""
     subject = _name(name.partition(".")[0])

@@ -1,6 +1,6 @@
-"""The users of a tenant on its server: what is wanted becomes a plan, its certificates, and the users file."""
+"""The users of a tenant, on its server: what is wanted, checked, certified and kept."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,20 +10,23 @@ from tunnel_whisperer import names, pki
 from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.files import KEEP_OWNER, Owner, Transaction
 from tunnel_whisperer.problems import Problems, below
+from tunnel_whisperer.provision.credentials import Credentials, Maker
 from tunnel_whisperer.provision.tenant import load_authority
 from tunnel_whisperer.users import store
 from tunnel_whisperer.users.desired import DesiredUser, read_desired
+from tunnel_whisperer.users.grants import App, read_apps
 from tunnel_whisperer.users.model import UserSet
-from tunnel_whisperer.users.plan import Action, Plan, Policy, make_plan
+from tunnel_whisperer.users.plan import Action, Making, Plan, Policy, make_plan, merge_apps
 
 
 @dataclass(frozen=True, slots=True)
 class UsersOutcome:
-    """The users as they will be, and what happens to each that was mentioned."""
+    """The users as they will be, what happens to each that was mentioned, and what was made for those with a bundle."""
 
     plan: Plan
     users: UserSet
     intermediate: str
+    credentials: Mapping[str, Credentials]
 
     def result(self, action: Action) -> dict[str, Any]:
         """Return what is told of one user; `uuid` is a secret."""
@@ -35,42 +38,63 @@ class UsersOutcome:
         return told
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tenant's server keeps its authority and its users, and to whom the users file belongs."""
+
+    identity_dir: Path
+    users_file: Path
+    owner: Owner = KEEP_OWNER
+
+
 def provision_users(
     transaction: Transaction,
     given: object,
     policy: Policy,
+    place: Place,
     *,
-    identity_dir: Path,
-    users_file: Path,
     now: datetime,
-    owner: Owner = KEEP_OWNER,
+    apps: object = None,
+    target_hosts: Collection[str] = (),
     pretend: bool = False,
 ) -> UsersOutcome:
-    """Have these users in `users_file`.
+    """Have these users and apps in the users file; without `apps` those that are there stay.
 
-    Certificates are signed by the tenant's authority in `identity_dir`; with `pretend` it may be missing, as it is when
-    nothing was written so far. Raises ConfigError (InvalidInputError for what is wrong with the users).
+    Certificates are signed by the tenant's authority; with `pretend` it may be missing, as it is when nothing was
+    written so far. Raises ConfigError (InvalidInputError for what is wrong with the users).
     """
     if fault := names.tenant_fault(policy.tenant):
         raise ConfigError(fault, where="tenant")
-    desired = read_desired(given)
-    current = store.load_into(transaction, users_file)
-    authority = _authority(transaction, identity_dir, policy.tenant, now, pretend=pretend)
-    if authority is None and not pretend and any(user.csr for user in desired.values()):
+    current = store.load_into(transaction, place.users_file)
+    wanted_apps = _read_apps(apps, policy.origin)
+    desired = read_desired(given, merge_apps(current.apps, wanted_apps, policy), hosts=target_hosts)
+    authority = _authority(transaction, place.identity_dir, policy.tenant, now, pretend=pretend)
+    if authority is None and not pretend and any(user.csr or user.bundle for user in desired.values()):
         hint = "give module tenant the certificate that the relay's authority made"
-        raise ConfigError("holds no signed authority yet", where=str(identity_dir), hint=hint)
-    keys = _requested_keys(desired)
-    plan = make_plan(current, desired, policy, stale=_stale(current, keys, authority, policy.tenant, now))
+        raise ConfigError("holds no signed authority yet", where=str(place.identity_dir), hint=hint)
+    maker = Maker(policy.tenant, authority, _requested_keys(desired), desired, now)
+    plan = make_plan(
+        current,
+        desired,
+        policy,
+        Making(now, key=maker.ssh_public_key),
+        apps=wanted_apps,
+        stale=_stale(current, maker.requested, authority, policy.tenant, now),
+    )
+    users = plan.outcome(maker.certificate)
+    transaction.folders(place.users_file.parent, mode=0o750, owner=place.owner)
+    store.save(transaction, place.users_file, users, shown=plan.diff(), owner=place.owner)
+    made = {action.name: maker.credentials(action.name) for action in plan.actions.values() if action.bundle}
+    return UsersOutcome(plan, users, pki.pem(authority.certificate) if authority else "", made)
 
-    def issue(name: str) -> str:
-        if authority is None:
-            return ""
-        return pki.pem(pki.sign_leaf(authority, keys[name], pki.user_name(name, policy.tenant), now))
 
-    users = plan.outcome(issue)
-    transaction.folders(users_file.parent, mode=0o750, owner=owner)
-    store.save(transaction, users_file, users, shown=plan.diff(), owner=owner)
-    return UsersOutcome(plan, users, pki.pem(authority.certificate) if authority else "")
+def _read_apps(given: object, origin: str) -> dict[str, App] | None:
+    if given is None:
+        return None
+    problems = Problems()
+    apps = read_apps(problems, given, "apps", origin=origin)
+    problems.check()
+    return apps
 
 
 def _authority(

@@ -1,86 +1,161 @@
 """Users as somebody wants them to be. Standard library only."""
 
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from tunnel_whisperer.problems import Problems, below, quote
-from tunnel_whisperer.users.inventory import STATES
+from tunnel_whisperer.users.bridges import plan_bridges
+from tunnel_whisperer.users.grants import GRANT_FIELDS, NOTHING, App, Grant, check_hosts, read_grant
 from tunnel_whisperer.users.keys import PublicKey, read_public_key
-from tunnel_whisperer.users.targets import LOOPBACK, Target, read_host, read_port
 
-_KEYS = ("state", "host", "context", "public_key", "csr", "apps", "ports", "bridges")
-_BRIDGE_KEYS = ("name", "host", "port", "local_port")
+BundleKind = Literal["enrolment", "identity"]
+BUNDLE_KINDS: tuple[BundleKind, ...] = ("enrolment", "identity")
+"""A bundle lets its reader make keys of its own, once and soon, or holds the lasting keys themselves."""
+
+STATES = ("present", "absent")
+ENROLMENT_HOURS = 72
+LONGEST_ENROLMENT = 24 * 90
+
+USER_FIELDS = ("state", "host", "context", "public_key", "csr", "bundle", *GRANT_FIELDS)
+_BUNDLE_FIELDS = ("kind", "to", "hours")
+_AGE_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWish:
+    """A file by which the user is to get its credentials; without `to` it is sealed with a passphrase."""
+
+    kind: BundleKind = "enrolment"
+    to: str | None = None
+    """An age recipient or an SSH public key that the file is encrypted to."""
+    hours: int = ENROLMENT_HOURS
+    """So long an enrolment may be used."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {"kind": self.kind, "to": self.to, "hours": self.hours}
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredUser:
-    """A user as wanted. Without a key it belongs to a host that was not reached, and keeps the key it has."""
+    """A user as wanted. Without key and bundle it belongs to a host that was not reached, and keeps the key it has."""
 
     name: str
     present: bool = True
-    targets: frozenset[Target] = frozenset()
-    apps: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
+    grant: Grant = NOTHING
     host: str | None = None
+    context: str | None = None
     key: PublicKey | None = None
     csr: str | None = None
+    bundle: BundleWish | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as `read_user` takes it."""
+        if not self.present:
+            return {"state": "absent"}
+        return {
+            "state": "present",
+            "host": self.host,
+            "context": self.context,
+            "public_key": None if self.key is None else str(self.key),
+            "csr": self.csr,
+            "bundle": None if self.bundle is None else self.bundle.as_data(),
+            **self.grant.as_data(),
+        }
 
 
-def read_desired(given: object, *, where: str = "users") -> dict[str, DesiredUser]:
+def read_desired(
+    given: object, apps: Mapping[str, App], *, hosts: Collection[str] = (), where: str = "users"
+) -> dict[str, DesiredUser]:
     """Read users by name, as module `plan` returns them with `public_key` and `csr` put in for managed hosts.
 
-    Raises InvalidInputError with everything that is wrong.
+    `hosts` are those behind the server that may be reached. Raises InvalidInputError with everything that is wrong.
     """
     problems = Problems()
     found: dict[str, DesiredUser] = {}
-    for name, fields in problems.mapping(given, where).items():
-        user = _read(problems, name, fields, below(where, name))
+    for given_name, fields in problems.mapping(given, where).items():
+        at = below(where, given_name)
+        user = read_user(problems, given_name, problems.mapping(fields, at, USER_FIELDS), at, apps, hosts=hosts)
         if user is not None:
             found[user.name] = user
     problems.check()
     return found
 
 
-def _read(problems: Problems, given_name: object, fields: object, where: str) -> DesiredUser | None:
+def read_user(
+    problems: Problems,
+    given_name: object,
+    found: Mapping[object, object],
+    where: str,
+    apps: Mapping[str, App],
+    *,
+    hosts: Collection[str] = (),
+) -> DesiredUser | None:
+    """Read one user; what is wrong is noted. None where not even the name serves."""
     name = problems.name("user", given_name, where)
-    found = problems.mapping(fields, where, _KEYS)
     state = problems.one_of("state", found.get("state", "present"), STATES, f"{where}.state")
-    if name is None:
-        return None
     if state == "absent":
-        return DesiredUser(name, present=False)
-    host, key, csr = found.get("host"), found.get("public_key"), found.get("csr")
-    if host is None and key is None:
-        problems.add(where, "needs host or public_key")
-    if csr is not None and key is None:
-        problems.add(where, "has a csr but no public_key")
+        return None if name is None else DesiredUser(name, present=False)
+    host, csr, context = found.get("host"), found.get("csr"), found.get("context")
+    key = bundle = None
+    if found.get("public_key") is not None:
+        key = problems.read(read_public_key, found["public_key"], f"{where}.public_key")
+    if found.get("bundle") is not None:
+        bundle = _read_bundle(problems, found["bundle"], f"{where}.bundle")
+    _check_ways(problems, found, where)
     if csr is not None and not isinstance(csr, str):
         problems.add(f"{where}.csr", f"{quote(csr)} is no text")
-    apps = [str(app) for app in problems.items(found.get("apps"), f"{where}.apps")]
-    ports = [
-        problems.read(read_port, port, f"{where}.ports[{index}]")
-        for index, port in enumerate(problems.items(found.get("ports"), f"{where}.ports"))
-    ]
+    grant = read_grant(problems, found, where, apps)
+    check_hosts(problems, grant.targets(apps), hosts, where)
+    plan_bridges(problems, grant, apps, where)
+    if name is None:
+        return None
     return DesiredUser(
         name,
-        targets=_targets(problems, found.get("bridges"), f"{where}.bridges"),
-        apps=tuple(apps),
-        ports=tuple(port for port in ports if port is not None),
+        grant=grant,
         host=None if host is None else str(host),
-        key=None if key is None else problems.read(read_public_key, key, f"{where}.public_key"),
+        context=None if context is None else str(context),
+        key=key,
         csr=None if csr is None else str(csr),
+        bundle=bundle,
     )
 
 
-def _targets(problems: Problems, value: object, where: str) -> frozenset[Target]:
-    found: set[Target] = set()
-    bridges = problems.items(value, where)
-    if not bridges:
-        problems.add(where, "is empty; a user has at least one bridge")
-    for index, fields in enumerate(bridges):
-        item = f"{where}[{index}]"
-        bridge = problems.mapping(fields, item, _BRIDGE_KEYS)
-        host = problems.read(read_host, bridge.get("host", LOOPBACK), f"{item}.host")
-        port = problems.read(read_port, bridge.get("port"), f"{item}.port")
-        if host is not None and port is not None:
-            found.add(Target(host, port))
-    return frozenset(found)
+def _check_ways(problems: Problems, found: Mapping[object, object], where: str) -> None:
+    """There has to be one way by which the user gets its credentials; a managed host sends its key along."""
+    if all(found.get(way) is None for way in ("host", "public_key", "bundle")):
+        problems.add(where, "needs host (a host of tw_clients, which makes its own key), bundle, or public_key")
+    if found.get("bundle") is not None and (found.get("host") is not None or found.get("public_key") is not None):
+        problems.add(where, "has bundle beside host or public_key; one way to its credentials is enough")
+    if found.get("csr") is not None and found.get("public_key") is None:
+        problems.add(where, "has a csr but no public_key")
+
+
+def _read_bundle(problems: Problems, value: object, where: str) -> BundleWish | None:
+    found = problems.mapping(value, where, _BUNDLE_FIELDS)
+    kind: BundleKind = "identity" if found.get("kind") == "identity" else "enrolment"
+    problems.one_of("kind of bundle", found.get("kind", kind), BUNDLE_KINDS, f"{where}.kind")
+    hours = found.get("hours", ENROLMENT_HOURS)
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= LONGEST_ENROLMENT:
+        problems.add(
+            f"{where}.hours", f"{quote(hours)} is not accepted; a whole number from 1 to {LONGEST_ENROLMENT} is"
+        )
+        hours = ENROLMENT_HOURS
+    to = found.get("to")
+    return BundleWish(kind, None if to is None else problems.read(read_recipient, to, f"{where}.to"), hours)
+
+
+def read_recipient(value: object) -> str:
+    """Read whom a bundle may be encrypted to: an age recipient, or an SSH key of a type age can use."""
+    if isinstance(value, str) and _AGE_RECIPIENT.fullmatch(value.strip()):
+        return value.strip()
+    if isinstance(value, str) and value.startswith("AGE-SECRET-KEY-"):
+        raise ValueError("is a secret key; give the recipient that belongs to it (age1...) and make a new pair")
+    if not isinstance(value, str) or value.strip().startswith("age1"):
+        raise ValueError(f"{quote(value)} is no age recipient; accepted: age1..., or an SSH public key")
+    key = read_public_key(value)
+    if key.type not in ("ssh-ed25519", "ssh-rsa"):
+        raise ValueError(f"is a key of type {key.type}; age encrypts to ssh-ed25519 and ssh-rsa")
+    return str(key)

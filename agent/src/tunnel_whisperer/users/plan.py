@@ -1,15 +1,18 @@
-"""What has to happen so that the users are as wanted: decided purely, and done elsewhere. Standard library only."""
+"""The difference between the users that are and those that are wanted. Pure; standard library only."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import uuid4
 
-from tunnel_whisperer.problems import InvalidInputError
-from tunnel_whisperer.users import authorized_keys
+from tunnel_whisperer.problems import Problems
+from tunnel_whisperer.users import authorized_keys, times
 from tunnel_whisperer.users.desired import DesiredUser
+from tunnel_whisperer.users.grants import ORIGIN_INVENTORY, App, Grant
 from tunnel_whisperer.users.keys import read_public_key
-from tunnel_whisperer.users.model import ORIGIN_INVENTORY, User, UserSet
+from tunnel_whisperer.users.model import User, UserSet
+from tunnel_whisperer.users.plan_text import describe_app, describe_user
 from tunnel_whisperer.users.targets import Target
 
 Regenerate = Literal["never", "missing", "always"]
@@ -22,20 +25,42 @@ Kind = Literal["create", "change", "delete", "keep", "skip"]
 class Policy:
     """How a plan is made.
 
-    `purge` removes users of the same origin that nobody wants any more. `regenerate` is for UUIDs and certificates:
-    with `never` one that is there stays, whatever its state; with `missing` it is made anew when it no longer serves
-    (another key, another authority, half of its life over); with `always` each time.
+    `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes users of another origin
+    over. `regenerate` is for UUIDs and certificates: with `never` one that is there stays, whatever its state; with
+    `missing` it is made anew when it no longer serves (another key, another authority, half of its life over); with
+    `always` each time. `renew` names the users who are to get a new bundle, which ends what they had.
     """
 
     tenant: str
     origin: str = ORIGIN_INVENTORY
     purge: bool = False
+    adopt: bool = True
     regenerate: Regenerate = "missing"
+    renew: frozenset[str] = frozenset()
+
+
+def new_uuid() -> str:
+    """Make a UUID, in its usual form."""
+    return str(uuid4())
+
+
+def no_key(name: str) -> str:
+    """Stand for a caller that makes no keys."""
+    raise AssertionError(f"a bundle is wanted for {name}, and nobody makes keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a plan takes from outside: the time, new UUIDs, and a new public key for a user who is to get a bundle."""
+
+    now: datetime
+    uuid: Callable[[], str] = new_uuid
+    key: Callable[[str], str] = no_key
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens to one user and why; `issue` says that a certificate is to be made for it."""
+    """What happens to one user and why; `issue` and `bundle` say that a certificate, a file is to be made for it."""
 
     name: str
     kind: Kind
@@ -43,6 +68,7 @@ class Action:
     before: User | None = None
     after: User | None = None
     issue: bool = False
+    bundle: bool = False
 
     @property
     def changes(self) -> bool:
@@ -52,15 +78,16 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every user's action, those nobody mentioned and that stay left out."""
+    """Every user's action, those nobody mentioned and that stay left out, and the apps as they will be."""
 
     current: UserSet
     actions: Mapping[str, Action]
+    apps: Mapping[str, App]
 
     @property
     def changed(self) -> bool:
         """Whether anything changes."""
-        return any(action.changes for action in self.actions.values())
+        return self.apps != self.current.apps or any(action.changes for action in self.actions.values())
 
     def outcome(self, issue: Callable[[str], str]) -> UserSet:
         """Return the users as they will be; `issue` makes the certificate of a user whose action asks for one."""
@@ -73,13 +100,17 @@ class Plan:
             elif action.changes and action.after is not None:
                 after = action.after
                 users[action.name] = replace(after, certificate=issue(action.name)) if action.issue else after
-        return UserSet(users, self.current.generation + 1)
+        return UserSet(users, self.current.generation + 1, self.apps)
 
     def diff(self) -> tuple[str, str]:
-        """Return the users that change as text, before and after; secrets are masked."""
-        changed = sorted((action for action in self.actions.values() if action.changes), key=lambda action: action.name)
-        before = [_describe(action.before, action, old=True) for action in changed if action.before]
-        after = [_describe(action.after, action, old=False) for action in changed if action.after]
+        """Return the apps and users that change as text, before and after; secrets are masked."""
+        names = sorted({*self.current.apps, *self.apps})
+        pairs = [(self.current.apps.get(name), self.apps.get(name)) for name in names]
+        before = [describe_app(old) for old, new in pairs if old is not None and old != new]
+        after = [describe_app(new) for old, new in pairs if new is not None and old != new]
+        for action in sorted((one for one in self.actions.values() if one.changes), key=lambda one: one.name):
+            before += [describe_user(action.before)] if action.before else []
+            after += [describe_user(action.after, action.before, issue=action.issue)] if action.after else []
         return "".join(before), "".join(after)
 
 
@@ -87,32 +118,50 @@ def make_plan(
     current: UserSet,
     desired: Mapping[str, DesiredUser],
     policy: Policy,
+    making: Making,
     *,
+    apps: Mapping[str, App] | None = None,
     stale: Mapping[str, str] | None = None,
-    new_uuid: Callable[[], str] = lambda: str(uuid4()),
 ) -> Plan:
-    """Compare what is with what is wanted.
+    """Compare what is with what is wanted; without `apps` they stay as they are.
 
     `stale` says, by user that asked for a certificate and does not have one that serves, why it needs another. Raises
-    InvalidInputError when two users would have the same key.
+    InvalidInputError with everything that cannot be.
     """
-    maker = _Maker(current, policy, stale or {}, new_uuid)
+    problems = Problems()
+    known = merge_apps(current.apps, apps, policy)
+    maker = _Maker(current, known, policy, making, stale or {}, problems)
     actions = {user.name: maker.action(user) for user in desired.values()}
-    if policy.purge:
-        for user in current.values():
-            if user.name not in desired and user.origin == policy.origin:
-                actions[user.name] = Action(user.name, "delete", ("nobody wants it any more",), before=user)
-    plan = Plan(current, actions)
-    _check_keys(plan)
+    for user in current.values():
+        if user.name in actions:
+            continue
+        if policy.purge and user.origin == policy.origin:
+            actions[user.name] = Action(user.name, "delete", ("nobody wants it any more",), before=user)
+        elif action := maker.follow_apps(user):
+            actions[user.name] = action
+    plan = Plan(current, actions, known)
+    _check_keys(plan, problems)
+    problems.check()
     return plan
+
+
+def merge_apps(current: Mapping[str, App], wanted: Mapping[str, App] | None, policy: Policy) -> Mapping[str, App]:
+    """Return the apps as they will be."""
+    if wanted is None:
+        return current
+    kept = {name: app for name, app in current.items() if not (policy.purge and app.origin == policy.origin)}
+    merged = {**kept, **wanted}
+    return {name: merged[name] for name in sorted(merged)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
     current: UserSet
+    apps: Mapping[str, App]
     policy: Policy
+    making: Making
     stale: Mapping[str, str]
-    new_uuid: Callable[[], str]
+    problems: Problems
 
     def action(self, wanted: DesiredUser) -> Action:
         before = self.current.get(wanted.name)
@@ -120,62 +169,109 @@ class _Maker:
             if before is None:
                 return Action(wanted.name, "keep")
             return Action(wanted.name, "delete", ("it is to be absent",), before=before)
+        self._check_dates(wanted, before)
         if before is None:
             return self._create(wanted)
         return self._change(before, wanted)
 
+    def follow_apps(self, user: User) -> Action | None:
+        """Let a user that nobody mentioned follow its apps."""
+        for name in user.grant.apps:
+            if name not in self.apps:
+                self.problems.add(f"apps.{name}", f'is still given to user "{user.name}"; take it from there first')
+        targets = user.grant.targets(self.apps)
+        if targets == user.targets or not targets:
+            return None
+        after = replace(user, authorized_key=self._line(user.name, user.public_key, user.grant))
+        return Action(user.name, "change", tuple(_permissions(user.targets, targets)), user, after)
+
     def _create(self, wanted: DesiredUser) -> Action:
-        if wanted.key is None:
+        if wanted.bundle is not None:
+            key = self.making.key(wanted.name)
+        elif wanted.key is not None:
+            key = str(wanted.key)
+        else:
             reason = f"its host {wanted.host} was not reached, so its key is not known yet"
             return Action(wanted.name, "skip", (reason,))
         user = User(
             name=wanted.name,
-            uuid=self.new_uuid(),
-            authorized_key=self._line(wanted, str(wanted.key)),
-            apps=wanted.apps,
-            ports=wanted.ports,
+            uuid=self.making.uuid(),
+            authorized_key=self._line(wanted.name, key, wanted.grant),
+            grant=wanted.grant,
             origin=self.policy.origin,
+            enrolment=self._enrolment(wanted),
         )
-        return Action(wanted.name, "create", ("it is new",), after=user, issue=wanted.csr is not None)
+        issue = wanted.csr is not None or (wanted.bundle is not None and wanted.bundle.kind == "identity")
+        return Action(wanted.name, "create", ("it is new",), None, user, issue, bundle=wanted.bundle is not None)
 
     def _change(self, before: User, wanted: DesiredUser) -> Action:
-        key = before.public_key if wanted.key is None else str(wanted.key)
+        renewed = wanted.bundle is not None and wanted.name in self.policy.renew
+        key = self._key(before, wanted, renewed=renewed)
+        origin = self.policy.origin if self.policy.adopt else before.origin
         after = replace(
-            before,
-            authorized_key=self._line(wanted, key),
-            apps=wanted.apps,
-            ports=wanted.ports,
-            origin=self.policy.origin,
+            before, authorized_key=self._line(before.name, key, wanted.grant), grant=wanted.grant, origin=origin
         )
-        reasons = [*_permissions(before.targets, wanted.targets)]
+        reasons = [*_permissions(before.targets, after.targets), *_terms(before.grant, wanted.grant)]
         always = self.policy.regenerate == "always" and wanted.key is not None
-        if key != before.public_key:
+        if renewed:
+            reasons.append("it gets a new bundle; what it had does not serve any more")
+            after = replace(after, enrolment=self._enrolment(wanted), certificate="")
+        elif key != before.public_key:
             reasons.append("it has another key, and so another UUID")
+            after = replace(after, enrolment=None)
         if always:
             reasons.append("its UUID and certificate are always made anew")
-        if key != before.public_key or always:
-            after = replace(after, uuid=self.new_uuid())
-        issue = self._issues(before, wanted, always=always)
-        if issue and not always:
+        if key != before.public_key or always or renewed:
+            after = replace(after, uuid=self.making.uuid())
+        issue = self._issues(before, wanted, always=always, renewed=renewed)
+        if issue and not always and not renewed:
             reasons.append(f"it gets a certificate: {self.stale.get(before.name, 'it has none')}")
-        elif not issue and wanted.csr is None and key != before.public_key and before.certificate:
+        elif not issue and wanted.csr is None and key != before.public_key and before.certificate and not renewed:
             after = replace(after, certificate="")
             reasons.append("its certificate was for the former key")
-        if before.origin != self.policy.origin:
+        if before.origin != origin:
             reasons.append(f"it is taken over from origin {before.origin}")
         if after == before and not issue:
-            return Action(before.name, "keep", before=before, after=before)
-        return Action(before.name, "change", tuple(reasons or ["its description changed"]), before, after, issue)
+            return Action(before.name, "keep", self._notes(before), before, after)
+        told = tuple(reasons or ["its description changed"])
+        return Action(before.name, "change", told, before, after, issue, bundle=renewed)
 
-    def _issues(self, before: User, wanted: DesiredUser, *, always: bool) -> bool:
+    def _key(self, before: User, wanted: DesiredUser, *, renewed: bool) -> str:
+        if renewed:
+            return self.making.key(wanted.name)
+        return before.public_key if wanted.key is None else str(wanted.key)
+
+    def _enrolment(self, wanted: DesiredUser) -> datetime | None:
+        if wanted.bundle is None or wanted.bundle.kind != "enrolment":
+            return None
+        return self.making.now.replace(microsecond=0) + timedelta(hours=wanted.bundle.hours)
+
+    def _issues(self, before: User, wanted: DesiredUser, *, always: bool, renewed: bool) -> bool:
+        if renewed:
+            return wanted.bundle is not None and wanted.bundle.kind == "identity"
         if wanted.csr is None:
             return False
         if always or not before.certificate:
             return True
         return before.name in self.stale and self.policy.regenerate != "never"
 
-    def _line(self, wanted: DesiredUser, key: str) -> str:
-        return authorized_keys.build(read_public_key(key), wanted.targets, f"{wanted.name}@{self.policy.tenant}")
+    def _notes(self, user: User) -> tuple[str, ...]:
+        now, ran_out, ended = self.making.now, user.enrolment, user.grant.expires
+        if ended is not None and ended <= now:
+            return (f"its access ended on {times.write(ended)}",)
+        if ran_out is not None and ran_out <= now:
+            return (f"its enrolment ran out unused on {times.write(ran_out)}; have its bundle made anew",)
+        return ()
+
+    def _check_dates(self, wanted: DesiredUser, before: User | None) -> None:
+        """A date that was good when it was set may pass; a new one has to lie ahead."""
+        expires = wanted.grant.expires
+        if expires is not None and expires <= self.making.now and (before is None or before.grant.expires != expires):
+            message = f"{times.write(expires)} is past; give a later one, or state absent"
+            self.problems.add(f"users.{wanted.name}.expires", message)
+
+    def _line(self, name: str, key: str, grant: Grant) -> str:
+        return authorized_keys.build(read_public_key(key), grant.targets(self.apps), f"{name}@{self.policy.tenant}")
 
 
 def _permissions(before: frozenset[Target], after: frozenset[Target]) -> list[str]:
@@ -187,29 +283,21 @@ def _permissions(before: frozenset[Target], after: frozenset[Target]) -> list[st
     return reasons
 
 
-def _check_keys(plan: Plan) -> None:
+def _terms(before: Grant, after: Grant) -> list[str]:
+    reasons = []
+    if before.expires != after.expires:
+        reasons.append(f"its access ends on {times.write(after.expires)}" if after.expires else "its access has no end")
+    if before.not_before != after.not_before:
+        begin = f"begins on {times.write(after.not_before)}" if after.not_before else "begins at once"
+        reasons.append(f"its access {begin}")
+    if before.single_session != after.single_session:
+        reasons.append(f"single_session is {after.single_session}")
+    return reasons
+
+
+def _check_keys(plan: Plan, problems: Problems) -> None:
     owners: dict[str, str] = {}
-    problems = []
     for user in plan.outcome(lambda _: "").values():
         first = owners.setdefault(user.public_key, user.name)
         if first != user.name:
-            problems.append(f'users.{user.name}.public_key: is the key of user "{first}" too')
-    if problems:
-        raise InvalidInputError(problems)
-
-
-def _describe(user: User | None, action: Action, *, old: bool) -> str:
-    if user is None:
-        return ""
-    renewed = action.before is not None and action.after is not None and action.before.uuid != action.after.uuid
-    certificate = "(made anew)" if action.issue and not old else "(as it is)" if user.certificate else "none"
-    return (
-        f"{user.name}:\n"
-        f"  key: {read_public_key(user.public_key).fingerprint}\n"
-        f"  targets: {', '.join(map(str, sorted(user.targets)))}\n"
-        f"  apps: {', '.join(user.apps) or 'none'}\n"
-        f"  ports: {', '.join(map(str, user.ports)) or 'none'}\n"
-        f"  origin: {user.origin}\n"
-        f"  uuid: {'(another secret)' if renewed and not old else '(secret)'}\n"
-        f"  certificate: {certificate}\n"
-    )
+            problems.add(f"users.{user.name}.public_key", f'is the key of user "{first}" too')

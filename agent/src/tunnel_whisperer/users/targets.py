@@ -2,11 +2,14 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tunnel_whisperer.problems import quote
 
 LOOPBACK = "127.0.0.1"
+OWN_HOSTS = frozenset({LOOPBACK, "::1", "localhost"})
+"""The server itself; any other host has to be declared by its operator."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -20,6 +23,14 @@ class Target:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def as_data(self) -> int | str:
+        """Return it as short as `read_port_or_target` takes it."""
+        return self.port if self.host == LOOPBACK else str(self)
+
+    def reachable(self, hosts: Collection[str]) -> bool:
+        """Say whether it is at the server itself, or at one of the declared `hosts`."""
+        return self.host in OWN_HOSTS or self.host in hosts
 
 
 def read_port(value: object) -> int:
@@ -54,3 +65,14 @@ def read_target(text: str) -> Target:
     if str(target) != text:
         raise ValueError(f"{quote(text)} is no target; accepted: {target}")
     return target
+
+
+def read_port_or_target(value: object) -> Target:
+    """Read a port of the server itself, or `host:port` for another host behind it; raises ValueError."""
+    if isinstance(value, str) and ":" in value:
+        return read_target(value.lower())
+    try:
+        return Target(LOOPBACK, read_port(value))
+    except ValueError:
+        accepted = "a whole number from 1 to 65535, or host:port"
+        raise ValueError(f"{quote(value)} is no port; accepted: {accepted}") from None

@@ -17,7 +17,7 @@ from tunnel_whisperer.problems import InvalidInputError
 from tunnel_whisperer.provision.authority import AuthorityState, provision_authority
 from tunnel_whisperer.provision.contexts import ContextsOutcome, provision_contexts
 from tunnel_whisperer.provision.tenant import TenantIdentity, provision_tenant
-from tunnel_whisperer.provision.users import UsersOutcome, provision_users
+from tunnel_whisperer.provision.users import Place, UsersOutcome, provision_users
 from tunnel_whisperer.users.plan import Policy
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,8 +65,7 @@ class World:
                 transaction,
                 users,
                 Policy(self.tenant_name, purge=True),
-                identity_dir=self.root / "serve",
-                users_file=self.root / "users.json",
+                Place(self.root / "serve", self.root / "users.json"),
                 now=self.now,
                 pretend=pretend,
             )
@@ -100,7 +99,7 @@ class World:
                 "host": "client1",
                 "public_key": prepared.ssh_public_key,
                 "csr": prepared.csr,
-                "bridges": BRIDGES,
+                "ports": [5432],
             }
         }
 
@@ -166,7 +165,7 @@ def test_a_users_certificate_is_renewed_at_half_its_life_when_its_host_asks(worl
     alice = world.alice()
     first = result(world.users(alice))
     world.now += timedelta(days=46)
-    unreached = {"alice": {"host": "client1", "bridges": BRIDGES}}
+    unreached = {"alice": {"host": "client1", "ports": [5432]}}
     assert result(world.users(unreached))["action"] == "keep"
     renewed = result(world.users(alice))
     assert renewed["reasons"] == ["it gets a certificate: half of its life is over"]

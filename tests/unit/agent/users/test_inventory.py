@@ -52,9 +52,21 @@ def test_a_user_reaches_its_server_and_its_client() -> None:
         "host": "client1",
         "context": "acme",
         "public_key": None,
+        "csr": None,
+        "bundle": None,
         "apps": ["web", "postgres"],
         "ports": [8080, 80],
-        "bridges": bridges,
+        "local_ports": {"5432": 15432},
+        "not_before": None,
+        "expires": None,
+        "single_session": "off",
+        "comment": "",
+    }
+    assert found["tenants"]["acme"]["apps"]["web"] == {
+        "ports": [80, 443],
+        "host": "127.0.0.1",
+        "local_ports": {},
+        "description": "",
     }
     assert found["tenants"]["umbrella"]["users"] == {}
     assert found["clients"] == {
@@ -114,13 +126,13 @@ USER_FAULTS = {
     ),
     "no host, no key": (
         {"host": None},
-        "tw_users.alice: needs host (a host of tw_clients, which makes its own key) or",
+        "tw_users.alice: needs host (a host of tw_clients, which makes its own key), bundle, or",
     ),
     "host and key": ({"public_key": str(samples.key())}, "tw_users.alice: has both host and public_key"),
     "key no key": ({"public_key": "x", "host": None}, "tw_users.alice.public_key: is of type 'x'"),
     "local port of no port": (
         {"local_ports": {1: 2}},
-        "tw_users.alice.local_ports.1: 1 is not among this user's ports",
+        "tw_users.alice.local_ports.1: 1 is not among the ports; known: 5432",
     ),
     "local port no port": ({"local_ports": {5432: -1}}, "tw_users.alice.local_ports.5432: -1 is no port"),
     "context no name": (
@@ -159,8 +171,8 @@ def test_everything_is_told_at_once() -> None:
     found = problems(users, apps={"web": {}, "db": {"ports": [70000], "description": 3}})
     assert [line.split(": ")[0] for line in found] == [
         "tw_apps.web.ports",
-        "tw_apps.db.description",
         "tw_apps.db.ports[0]",
+        "tw_apps.db.description",
         "tw_users.alice.tenant",
         "tw_users.alice",
         "tw_users.alice.ports[0]",
@@ -222,7 +234,7 @@ def test_contexts_and_local_ports_of_a_host_must_differ() -> None:
 def test_two_local_ports_of_one_user_must_differ() -> None:
     found = problems(alice(apps=["web"], local_ports={80: 443}))
     assert len(found) == 1
-    assert "local port 443 of bridge" in found[0]
+    assert "ports 80 and 443 would both be at local port 443; choose others" in found[0]
 
 
 def test_bridges_that_would_share_a_name_are_refused() -> None:
@@ -230,22 +242,70 @@ def test_bridges_that_would_share_a_name_are_refused() -> None:
     assert found == ['tw_users.alice: two bridges would be called "web-80" (ports 80 and 81); rename an app']
 
 
+def test_a_group_gives_its_apps_and_ports_to_its_users() -> None:
+    groups = {"staff": {"apps": ["web"], "ports": [8080], "description": "everybody"}}
+    found = resolve(inventory(alice(groups=["staff"], ports=[8080]), groups=groups))
+    told = found["tenants"]["acme"]["users"]["alice"]
+    assert (told["apps"], told["ports"]) == (["postgres", "web"], [8080])
+    assert problems(alice(groups=["staf"]), groups=groups) == [
+        'tw_users.alice.groups[0]: unknown group "staf" (did you mean "staff"? known: staff)'
+    ]
+    assert problems({}, groups={"staff": {"apps": ["w"]}}) == [
+        'tw_groups.staff.apps[0]: unknown app "w" (known: postgres, web)'
+    ]
+
+
+def test_hosts_behind_the_server_have_to_be_declared() -> None:
+    apps = {"lan": {"ports": [80], "host": "web.lan"}}
+    servers = {"server1": {"tenant": "acme", "target_hosts": ["web.lan"]}, "server2": {"tenant": "umbrella"}}
+    found = resolve(inventory(alice(apps=["lan"]), apps=apps, servers=servers))
+    assert found["clients"]["client1"]["acme"]["bridges"] == [
+        {"name": "lan", "host": "web.lan", "port": 80, "local_port": 80}
+    ]
+    assert (list(found["tenants"]["acme"]["apps"]), list(found["tenants"]["umbrella"]["apps"])) == (["lan"], [])
+    assert problems(alice(tenant="umbrella", apps=["lan"]), apps=apps, servers=servers) == [
+        'tw_users.alice: host "web.lan" is not declared for this server (server_target_hosts: none)'
+    ]
+
+
+def test_an_app_suggests_where_its_ports_appear_and_a_user_may_differ() -> None:
+    apps = {"postgres": {"ports": [5432], "local_ports": {5432: 15432}}}
+    local = [
+        resolve(inventory(alice(**more), apps=apps))["clients"]["client1"]["acme"]["bridges"][0]["local_port"]
+        for more in ({}, {"local_ports": {5432: 25432}})
+    ]
+    assert local == [15432, 25432]
+
+
+def test_a_bundle_needs_somebody_or_something_to_be_sealed_for() -> None:
+    wish = alice(host=None, bundle={"to": str(samples.key()), "hours": 24})
+    told = resolve(inventory(wish))["tenants"]["acme"]["users"]["alice"]
+    assert told["bundle"] == {"kind": "enrolment", "to": str(samples.key()), "hours": 24}
+    bare = alice(host=None, bundle={})
+    (said,) = problems(bare)
+    assert said.startswith("tw_users.alice.bundle: needs `to`")
+    resolve(inventory(bare, passphrases=("alice",)))
+    (said,) = problems(alice(bundle={"to": str(samples.key())}))
+    assert said == "tw_users.alice: has bundle beside host or public_key; one way to its credentials is enough"
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["tenant", "apps", "ports", "host", "public_key", "local_ports", "context", "state", "x"]
+FIELDS = ["tenant", "groups", "apps", "ports", "host", "public_key", "bundle", "local_ports", "context", "state"]
+FIELDS += ["expires", "not_before", "single_session", "comment", "x"]
 ODD_USERS = JUNK | st.dictionaries(st.text(max_size=6), st.dictionaries(st.sampled_from(FIELDS), JUNK), max_size=3)
 
 
-@given(ODD_USERS, JUNK, JUNK)
+@given(ODD_USERS, JUNK, JUNK, JUNK)
 def test_whatever_is_given_the_answer_is_a_plan_or_a_list_of_lines(
-    users: object, apps: object, servers: object
+    users: object, apps: object, servers: object, groups: object
 ) -> None:
     lines: tuple[str, ...] = ()
     try:
-        resolve(Inventory(apps, users, servers, ("client1",), ("relay1",)))
+        resolve(Inventory(apps, users, servers, ("client1",), ("relay1",), groups))
     except InvalidInputError as error:
         lines = error.problems
     assert all(line.isprintable() and len(line) < 700 for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -11,21 +13,29 @@ from hypothesis import strategies as st
 
 from tests.unit.agent.users import samples
 from tunnel_whisperer.problems import InvalidInputError
-from tunnel_whisperer.users.desired import DesiredUser, read_desired
+from tunnel_whisperer.users.desired import BundleWish, DesiredUser, read_desired
+from tunnel_whisperer.users.grants import App, Grant
 from tunnel_whisperer.users.model import UserSet
-from tunnel_whisperer.users.plan import Plan, Policy, make_plan
+from tunnel_whisperer.users.plan import Making, Plan, Policy, make_plan
 from tunnel_whisperer.users.targets import Target
 
 DB = Target("127.0.0.1", 5432)
 WEB = Target("127.0.0.1", 80)
 POLICY = Policy("acme", purge=True)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+APPS = {"pg": App("pg", (DB,)), "web": App("web", (WEB,))}
 
 
 def wanted(
-    name: str, number: int | None = 1, *, targets: frozenset[Target] = frozenset({DB}), **more: Any
+    name: str,
+    number: int | None = 1,
+    *,
+    targets: frozenset[Target] = frozenset({DB}),
+    csr: str | None = None,
+    **grant: Any,
 ) -> DesiredUser:
     key = None if number is None else samples.key(number)
-    return DesiredUser(name, targets=targets, host="client1", key=key, **more)
+    return DesiredUser(name, grant=Grant(ports=tuple(sorted(targets)), **grant), host="client1", key=key, csr=csr)
 
 
 NUMBERS = count(1)
@@ -35,8 +45,16 @@ def new_uuid() -> str:
     return f"00000000-0000-4000-8000-{next(NUMBERS):012d}"
 
 
-def plan(current: UserSet, *desired: DesiredUser, policy: Policy = POLICY, stale: dict[str, str] | None = None) -> Plan:
-    return make_plan(current, {user.name: user for user in desired}, policy, stale=stale, new_uuid=new_uuid)
+def plan(
+    current: UserSet,
+    *desired: DesiredUser,
+    policy: Policy = POLICY,
+    stale: dict[str, str] | None = None,
+    apps: dict[str, App] | None = None,
+    now: datetime = NOW,
+) -> Plan:
+    making = Making(now, new_uuid, lambda name: str(samples.key(90 + len(name))))
+    return make_plan(current, {user.name: user for user in desired}, policy, making, apps=apps, stale=stale)
 
 
 def after(made: Plan) -> UserSet:
@@ -53,12 +71,12 @@ def only(made: Plan) -> Any:
 
 
 def test_a_new_user_is_made() -> None:
-    made = plan(UserSet(), wanted("alice", csr="csr", apps=("pg",)))
+    made = plan(UserSet(), wanted("alice", csr="csr", apps=("pg",)), apps=APPS)
     assert (only(made).kind, only(made).reasons) == ("create", ("it is new",))
     alice = after(made)["alice"]
     assert alice.uuid.startswith("00000000-0000-4000-8000-")
     assert alice.authorized_key.endswith(f'permitopen="{DB}" {samples.key()} alice@acme')
-    assert (alice.certificate, alice.apps, alice.origin) == ("certificate of alice", ("pg",), "inventory")
+    assert (alice.certificate, alice.grant.apps, alice.origin) == ("certificate of alice", ("pg",), "inventory")
     assert after(made).generation == 1
 
 
@@ -209,7 +227,7 @@ def test_any_course_of_orders_ends_as_wanted(rounds: list[list[DesiredUser]], or
         policy = Policy("acme", origin=origin, purge=purge)
         before = current
         try:
-            made = make_plan(current, desired, policy)
+            made = make_plan(current, desired, policy, Making(NOW))
         except InvalidInputError:  # one key for two users: nothing may have happened
             assert current is before
             continue
@@ -219,11 +237,11 @@ def test_any_course_of_orders_ends_as_wanted(rounds: list[list[DesiredUser]], or
             if not user.present:
                 assert user.name not in current
             elif user.key is not None or user.name in before:
-                assert current[user.name].targets == user.targets
+                assert current[user.name].targets == user.grant.targets({})
                 assert user.key is None or current[user.name].public_key == str(user.key)
         for name in set(before) - set(desired):
             assert name in current or (purge and before[name].origin == origin)
-        again = make_plan(current, desired, policy)
+        again = make_plan(current, desired, policy, Making(NOW))
         assert not again.changed
 
 
@@ -236,14 +254,19 @@ def test_desired_users_read_from_the_plan_of_the_inventory() -> None:
                 "context": "acme",
                 "public_key": f"{samples.key()} alice@acme",
                 "csr": "text",
+                "bundle": None,
                 "apps": ["pg"],
                 "ports": [80],
-                "bridges": [{"name": "pg", "host": "127.0.0.1", "port": 5432, "local_port": 1}, {"port": "80"}],
+                "local_ports": {"80": 8080},
+                "expires": "2027-01-31",
+                "single_session": "off",
             },
-            "bob": {"state": "absent", "host": None, "bridges": []},
-        }
+            "bob": {"state": "absent", "host": None},
+        },
+        APPS,
     )
-    assert found["alice"].targets == {DB, WEB}
+    assert found["alice"].grant.targets(APPS) == {DB, WEB}
+    assert found["alice"].grant.expires == datetime(2027, 2, 1, tzinfo=UTC)
     assert found["alice"].key == samples.key()
     assert not found["bob"].present
 
@@ -252,17 +275,87 @@ def test_what_is_wrong_with_desired_users_is_told_at_once() -> None:
     with pytest.raises(InvalidInputError) as caught:
         read_desired(
             {
-                "alice": {"host": "c", "csr": "x", "bridges": [{"port": 0, "host": "a b"}], "nope": 1},
-                "bob": {"bridges": []},
+                "alice": {"host": "c", "csr": "x", "ports": ["other.example:80", 0], "nope": 1},
+                "bob": {"public_key": str(samples.key()), "bundle": {"kind": "key", "hours": 0, "to": "age1x"}},
                 "x\ny": {"state": "absent"},
-            }
+            },
+            APPS,
         )
     assert [problem.split(": ")[0] for problem in caught.value.problems] == [
         "users.alice.nope",
         "users.alice",
-        "users.alice.bridges[0].host",
-        "users.alice.bridges[0].port",
+        "users.alice.ports[1]",
+        "users.alice",
+        "users.bob.bundle.kind",
+        "users.bob.bundle.hours",
+        "users.bob.bundle.to",
         "users.bob",
-        "users.bob.bridges",
+        "users.bob",
         "users['x\\ny']",
     ]
+    assert 'host "other.example" is not declared for this server' in caught.value.problems[3]
+
+
+def test_another_host_serves_where_the_operator_declared_it() -> None:
+    found = read_desired({"a": {"host": "c", "ports": ["db.lan:80"]}}, {}, hosts=["db.lan"])
+    assert found["a"].grant.targets({}) == {Target("db.lan", 80)}
+
+
+def test_a_new_date_lies_ahead_and_one_that_has_passed_stays() -> None:
+    ends = NOW + timedelta(days=1)
+    current = users(wanted("alice", expires=ends))
+    later = plan(current, wanted("alice", expires=ends), now=ends + timedelta(days=1))
+    assert only(later).kind == "keep"
+    assert only(later).reasons == ("its access ended on 2026-11-26T12:00:00Z",)
+    with pytest.raises(InvalidInputError) as caught:
+        plan(current, wanted("alice", expires=NOW), wanted("bob", 2, expires=NOW))
+    assert caught.value.problems == (
+        "users.alice.expires: 2026-11-25T12:00:00Z is past; give a later one, or state absent",
+        "users.bob.expires: 2026-11-25T12:00:00Z is past; give a later one, or state absent",
+    )
+
+
+def test_users_are_in_force_between_their_dates_and_time_alone_changes_who() -> None:
+    begin, end = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    found = users(wanted("alice", not_before=begin, expires=end), wanted("bob", 2))
+    assert [set(found.active(at)) for at in (NOW, begin, end)] == [{"bob"}, {"alice", "bob"}, {"bob"}]
+    assert [found.next_change(at) for at in (NOW, begin, end)] == [begin, end, None]
+
+
+def test_users_follow_an_app_that_changes_though_nobody_mentioned_them() -> None:
+    policy = Policy("acme")
+    current = after(plan(UserSet(), wanted("alice", targets=frozenset(), apps=("pg",)), apps=APPS, policy=policy))
+    moved = plan(current, policy=policy, apps={"pg": App("pg", (WEB,))})
+    assert only(moved).reasons == ("it may also reach 127.0.0.1:80", "it may no longer reach 127.0.0.1:5432")
+    assert after(moved)["alice"].targets == {WEB}
+    assert set(after(moved).apps) == {"pg", "web"}
+    with pytest.raises(InvalidInputError, match=r'apps\.pg: is still given to user "alice"'):
+        plan(UserSet({"alice": replace(current["alice"], origin="cli")}, 1, current.apps), apps={})
+
+
+def test_a_user_with_a_bundle_gets_a_key_and_some_time_to_enrol() -> None:
+    wish = DesiredUser("dora", grant=Grant(ports=(DB,)), bundle=BundleWish(hours=2))
+    made = plan(UserSet(), wish)
+    assert (only(made).kind, only(made).bundle, only(made).issue) == ("create", True, False)
+    current = after(made)
+    dora = current["dora"]
+    assert dora.enrolment == NOW + timedelta(hours=2)
+    assert dora.active(NOW)
+    assert not dora.permits(DB.host, DB.port), "it has to enrol first"
+    assert only(plan(current, wish)).kind == "keep"
+
+    later = NOW + timedelta(hours=3)
+    assert not dora.active(later)
+    assert "ran out unused" in only(plan(current, wish, now=later)).reasons[0]
+    again = only(plan(current, wish, now=later, policy=Policy("acme", renew=frozenset({"dora"}))))
+    assert (again.kind, again.bundle) == ("change", True)
+    assert again.after.enrolment == later + timedelta(hours=2)
+    assert again.after.uuid != dora.uuid
+
+
+def test_a_bundle_with_lasting_keys_has_a_certificate_at_once() -> None:
+    made = plan(UserSet(), DesiredUser("dora", grant=Grant(ports=(DB,)), bundle=BundleWish(kind="identity")))
+    assert (only(made).bundle, only(made).issue) == (True, True)
+    dora = after(made)["dora"]
+    assert (dora.enrolment, dora.certificate) == (None, "certificate of dora")
+    assert dora.permits(DB.host, DB.port)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.unit.agent.users import samples
 from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.files import Transaction
 from tunnel_whisperer.users import authorized_keys, store
+from tunnel_whisperer.users.grants import App, Grant
 from tunnel_whisperer.users.model import User, UserSet
 from tunnel_whisperer.users.targets import Target
 
@@ -24,8 +27,9 @@ def user(
     name: str, line: str | None = None, targets: frozenset[Target] = frozenset({Target("127.0.0.1", 5432)})
 ) -> User:
     key = samples.read_public_key(line or str(samples.key()))
+    grant = Grant(ports=tuple(sorted(targets)), expires=datetime(2027, 1, 31, tzinfo=UTC), comment="naïve")
     return User(
-        name, "60ae4c17-055c-4f3e-b0f8-5a56d9c0d49b", authorized_keys.build(key, targets, f"{name}@acme"), ("pg",)
+        name, "60ae4c17-055c-4f3e-b0f8-5a56d9c0d49b", authorized_keys.build(key, targets, f"{name}@acme"), grant
     )
 
 
@@ -34,13 +38,24 @@ def user(
 )
 def test_users_read_as_they_were_written(made: dict[str, tuple[str, frozenset[Target]]], generation: int) -> None:
     users = UserSet({name: user(name, line, targets) for name, (line, targets) in made.items()}, generation)
-    found = store.decode(store.encode(users), Path("/users.json"))
+    found = store.decode(store.encode(users), Path("/users.json"), store.Snapshot()).users
     assert dict(found) == dict(users)
     assert found.generation == generation
     for name, (line, targets) in made.items():
         assert found[name].public_key == line
         assert found[name].targets == targets
         assert all(found[name].permits(target.host, target.port) for target in targets)
+
+
+def test_who_has_not_changed_is_not_read_again() -> None:
+    apps = {"pg": App("pg", (Target("127.0.0.1", 5432),), {Target("127.0.0.1", 5432): 15432}, "the database", "cli")}
+    users = UserSet({"alice": user("alice"), "bob": user("bob", str(samples.key(2)))}, 1, apps)
+    first = store.decode(store.encode(users), Path("/users.json"), store.Snapshot())
+    assert dict(first.users.apps) == apps
+    moved = replace(users["bob"], uuid="0c2b2c1c-7f0e-4ac9-8a3e-3d4b5d5ad6ae")
+    second = store.decode(store.encode(UserSet({**users, "bob": moved}, 2, apps)), Path("/users.json"), first)
+    assert second.users["alice"] is first.users["alice"]
+    assert second.users["bob"] == moved
 
 
 def test_only_what_is_permitted_is_permitted() -> None:
@@ -83,7 +98,10 @@ def broken(change: object) -> bytes:
         (broken(lambda d: d["users"].update(bob=[])), 'user "bob" does not have exactly the fields'),
         (broken(lambda d: d["users"]["alice"].update(more=1)), 'user "alice" does not have exactly the fields'),
         (broken(lambda d: d["users"]["alice"].update(uuid=None)), 'user "alice" has no text in uuid'),
-        (broken(lambda d: d["users"]["alice"].update(apps="pg")), "no lists in apps and ports"),
+        (broken(lambda d: d["users"]["alice"].update(apps="pg")), 'a wrong grant: .*"pg" is no list'),
+        (broken(lambda d: d["users"]["alice"].update(ports=[80])), "an authorized_key that does not fit"),
+        (broken(lambda d: d["users"]["alice"].update(enrolment="soon")), '"soon" is no date'),
+        (broken(lambda d: d["apps"].update(pg={})), 'app "pg" does not have exactly the fields'),
         (broken(lambda d: d["users"]["alice"].update(authorized_key="x")), "has an authorized_key that is no line"),
     ],
 )
