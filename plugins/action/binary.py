@@ -15,14 +15,6 @@ from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils import binarie
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.cache import Cache, PartError
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.pushing import Pushing
 
-_SETTINGS = {
-    "version": {"type": "str", "required": True},
-    "source": {"type": "str", "choices": list(binaries.SOURCES), "default": "auto"},
-    "file": {"type": "dict", "default": {}},
-    "sha256": {"type": "dict", "default": {}},
-    "url": {"type": "str", "default": ""},
-}
-
 
 class ActionModule(Pushing, ActionBase):
     """Fetches, compares, pushes."""
@@ -33,24 +25,16 @@ class ActionModule(Pushing, ActionBase):
         _result, args = self.validate_argument_spec(
             argument_spec={
                 "name": {"type": "str", "choices": sorted(binaries.RELEASES), "required": True},
-                "settings": {"type": "dict", "required": True, "options": _SETTINGS},
+                "settings": {"type": "dict", "required": True, "options": binaries.SETTINGS},
                 "cache": {"type": "path", "required": True},
                 "architecture": {"type": "str"},
                 "dest": {"type": "path"},
             }
         )
-        settings = args["settings"]
         cache = Cache(Path(args["cache"]).expanduser(), self._display.display)
         try:
-            wanted = binaries.Wanted(
-                name=args["name"],
-                version=settings["version"],
-                machine=args["architecture"] or self.own_architecture(),
-                source=settings["source"],
-                files={key: str(value) for key, value in settings["file"].items()},
-                sha256={key: str(value) for key, value in settings["sha256"].items()},
-                url=settings["url"],
-            )
+            machine = args["architecture"] or self.own_architecture()
+            wanted = binaries.Wanted.from_settings(args["name"], machine, args["settings"])
             source = binaries.plan(wanted)
             part = binaries.cached(cache, wanted) if self._task.check_mode else binaries.obtain(cache, wanted)
         except PartError as error:

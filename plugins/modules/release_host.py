@@ -95,22 +95,13 @@ interpreter:
   type: str
 """
 
-import glob
-import hashlib
 import os
 import shutil
-import tarfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
-MARKER = ".complete"
-IMPORT_ALL = """
-import importlib, pkgutil, sys
-package = importlib.import_module(sys.argv[1])
-for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    importlib.import_module(found.name)
-"""
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import offline_release
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.offline_release import complete
 
 
 class Host:
@@ -125,10 +116,6 @@ class Host:
             params["current"]: os.path.relpath(self.folder, os.path.dirname(params["current"])),
             params["command"]: os.path.join(params["current"], "bin/tw"),
         }
-
-    def complete(self, folder: str) -> bool:
-        """Whether all of a release is there, its interpreter too."""
-        return os.path.exists(os.path.join(folder, MARKER)) and os.access(os.path.join(folder, "bin/python"), os.X_OK)
 
     def wrong_links(self) -> list[str]:
         """Return the links that do not lead where they should."""
@@ -151,84 +138,22 @@ class Host:
             return []
         found = [os.path.join(releases, name) for name in os.listdir(releases) if name != self.release]
         found.sort(key=os.path.getmtime, reverse=True)
-        kept = [folder for folder in found if self.complete(folder)][: self.module.params["keep"] - 1]
+        kept = [folder for folder in found if complete(folder)][: self.module.params["keep"] - 1]
         return [folder for folder in found if folder not in kept]
-
-    def run(self, argv: list[str], what: str) -> str:
-        """Run a command; ends the module with the command's own words when it fails."""
-        code, out, err = self.module.run_command(argv, environ_update={"PIP_CONFIG_FILE": os.devnull}, cwd="/")
-        if code:
-            text = (err.strip() or out.strip())[-2000:]
-            raise OSError(f"{what} failed with code {code}: {text}")
-        return str(out)
 
     def install(self) -> None:
         """Make the release's folder; it is removed again when anything fails."""
         params = self.module.params
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.makedirs(params["releases"], mode=0o755, exist_ok=True)
+        archive = offline_release.Archive(params["archive"], params["sha256"], params["version"], params["package"])
         try:
-            self.fill()
-            open(os.path.join(self.folder, MARKER), "w").close()
-        except (OSError, tarfile.TarError, KeyError) as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.module.fail_json(
-                msg=f"release {self.release} could not be installed; what was in use stays so: {error}"
-            )
-
-    def fill(self) -> None:
-        """Check the archive, install all wheels by hash, see that the command answers."""
-        params = self.module.params
-        self.check_archive()
-        self.run([params["python"], "-m", "venv", "--without-pip", self.folder], "Making the environment")
-        wheels = os.path.join(self.folder, ".wheels")
-        os.mkdir(wheels, 0o700)
-        with tarfile.open(params["archive"]) as archive:
-            for entry in archive:
-                source = archive.extractfile(entry)
-                if source is None or not entry.isfile() or os.path.basename(entry.name) != entry.name:
-                    raise KeyError(f"the archive holds {entry.name}")
-                with source, open(os.path.join(wheels, entry.name), "wb") as target:
-                    shutil.copyfileobj(source, target)
-        python = os.path.join(self.folder, "bin/python")
-        pip = glob.glob(os.path.join(wheels, "pip-*.whl"))[0]
-        options = [
-            "--no-index",
-            "--find-links",
-            wheels,
-            "--require-hashes",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "--quiet",
-        ]
-        listed = os.path.join(wheels, "requirements.txt")
-        self.run([python, os.path.join(pip, "pip"), "install", *options, "-r", listed], "Installing the wheels")
-        shutil.rmtree(wheels)
-        said = self.run([os.path.join(self.folder, "bin/tw"), "--version"], "The new release's 'tw --version'")
-        if params["version"] not in said.split():
-            raise OSError(f"the new release's 'tw --version' says {said.strip()!r}, not {params['version']}")
-        self.run([python, "-c", IMPORT_ALL, params["package"]], "Importing all of the new release")
-
-    def check_archive(self) -> None:
-        """Compare the archive and the interpreter with what they have to be."""
-        params = self.module.params
-        with open(params["archive"], "rb") as file:
-            found = hashlib.sha256(file.read()).hexdigest()
-        if found != params["sha256"]:
-            raise OSError(f"the archive that arrived has SHA-256 {found}, not {params['sha256']}")
-        said = self.run([params["python"], "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], params["python"])
-        if said.strip() != params["python_version"]:
-            raise OSError(f"{params['python']} is Python {said.strip()}, not {params['python_version']}")
+            offline_release.install(self.folder, archive, params["python"], params["python_version"])
+        except offline_release.ReleaseError as error:
+            self.module.fail_json(msg=str(error))
 
     def switch(self) -> None:
         """Let the links lead to the release, each with no moment in which there is none."""
         for link in self.wrong_links():
-            os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
-            part = f"{link}.part"
-            if os.path.lexists(part):
-                os.unlink(part)
-            os.symlink(self.links[link], part)
-            os.rename(part, link)
+            offline_release.point(link, self.links[link])
 
 
 def main() -> None:
@@ -251,7 +176,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     host = Host(module)
-    before, missing = host.in_use(), not host.complete(host.folder)
+    before, missing = host.in_use(), not complete(host.folder)
     old = host.superfluous()
     result: dict[str, Any] = {"changed": bool(missing or host.wrong_links()), "missing": missing}
     result["diff"] = {"before": f"{before}\n" if before else "", "after": f"{host.release}\n"}

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils import golang
@@ -22,6 +22,15 @@ from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.cache import C
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.pythons import MACHINES, sha256
 
 SOURCES = ("auto", "file", "release", "build")
+SETTINGS: dict[str, Any] = {
+    "version": {"type": "str", "required": True},
+    "source": {"type": "str", "choices": list(SOURCES), "default": "auto"},
+    "file": {"type": "dict", "default": {}},
+    "sha256": {"type": "dict", "default": {}},
+    "url": {"type": "str", "default": ""},
+}
+"""The operator's variables for one program, as an argument specification."""
+
 _TIMEOUT = 60
 _CHUNK = 1 << 20
 _REPORT_EVERY = 16 * _CHUNK
@@ -58,6 +67,19 @@ class Wanted:
     files: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
+
+    @classmethod
+    def from_settings(cls, name: str, machine: str, settings: Mapping[str, Any]) -> Wanted:
+        """Make one from arguments that fit SETTINGS."""
+        return cls(
+            name=name,
+            version=settings["version"],
+            machine=machine,
+            source=settings["source"],
+            files={key: str(value) for key, value in settings["file"].items()},
+            sha256={key: str(value) for key, value in settings["sha256"].items()},
+            url=settings["url"],
+        )
 
     def __post_init__(self) -> None:
         if self.name not in RELEASES:

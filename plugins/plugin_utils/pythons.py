@@ -192,8 +192,8 @@ class Wheelhouse:
         listed = f"{self._requirements}{name}=={version} \\\n    --hash=sha256:{sha256(wheel)}\n"
         with tarfile.open(part / "wheels.tar", "w") as archive:
             for path in sorted([*dependencies.glob("*.whl"), wheel], key=lambda path: path.name):
-                _add(archive, path.name, path.read_bytes())
-            _add(archive, "requirements.txt", listed.encode())
+                add_to_archive(archive, path.name, path.read_bytes())
+            add_to_archive(archive, "requirements.txt", listed.encode())
 
     def _dependencies(self) -> Path:
         wanted = self._requirements + only(self._build_lock, "pip")
@@ -248,9 +248,10 @@ def build_tools(cache: Cache, lock: str) -> Path:
     return cache.folder(name, "The environment that builds wheels", make) / "venv/bin/python"
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def add_to_archive(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:
+    """Put a file into an archive that is the same whenever and by whomever it is made."""
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     entry.mtime = int(_EPOCH)
-    entry.mode = 0o644
+    entry.mode = mode
     archive.addfile(entry, io.BytesIO(content))
