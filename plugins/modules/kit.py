@@ -68,5 +68,5 @@ path:
   description: The archive.
   returned: success
   type: str
-  sample: /home/operator/kits/tw-0.1.0-x86_64-0f3a9c51.tar.gz
+  sample: /srv/kits/tw-0.1.0-x86_64-0f3a9c51.tar.gz
 """

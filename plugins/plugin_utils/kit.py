@@ -32,8 +32,8 @@ The agent of Tunnel Whisperer, tw {version}, for Linux on {architecture} with Py
     tw import FILE          with the file you were given
     tw connect
 
-tw is under the GPL, version 3 or later (LICENSE). xray is Xray-core {xray} under the MPL 2.0, as its makers publish it; its source is
-the Go module github.com/xtls/xray-core.
+tw is under the GPL, version 3 or later (LICENSE). xray is Xray-core {xray}, under the MPL 2.0; its source is
+the Go module xtls/xray-core, unchanged.
 """
 
 
