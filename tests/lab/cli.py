@@ -21,8 +21,9 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default=os.environ.get("TW_LAB") or "demo", help="which lab (default: demo)")
     shape = argparse.ArgumentParser(add_help=False)
-    for what in ("relays", "servers", "clients"):
-        shape.add_argument(f"--{what}", type=int, help=f"how many {what} (default: 1, or as many as the lab has)")
+    for what, fewest in (("relays", 1), ("servers", 1), ("clients", 1), ("guests", 0)):
+        words = f"how many {what} (default: {fewest}, or as many as the lab has)"
+        shape.add_argument(f"--{what}", type=int, help=words)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", parents=[common, shape], help="bring the lab up, or what is missing in it")
     commands.add_parser("down", parents=[common], help="remove the lab and everything it made on this machine")
@@ -80,7 +81,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 def _shape(options: argparse.Namespace) -> Shape | None:
     """Return the shape asked for, or ``None`` when nothing was said about it."""
-    asked = {what: n for what in ("relays", "servers", "clients") if (n := getattr(options, what)) is not None}
+    asked = {
+        what: n for what in ("relays", "servers", "clients", "guests") if (n := getattr(options, what)) is not None
+    }
     return Shape(**asked) if asked else None
 
 

@@ -48,7 +48,7 @@ def prepare(place: Place, image: Path, host: Node) -> None:
     authorized.chmod(0o600)
     if host.kind == "server":
         run(["chroot", str(root), "systemctl", "--quiet", "enable", "postgresql.service"])
-    if host.kind == "client":
+    if host.kind in ("client", "guest"):
         passwords = root / "root/.pgpass"
         passwords.write_text(f"127.0.0.1:*:{DEMO}:{DEMO}:{DEMO}\n")
         passwords.chmod(0o600)
@@ -62,7 +62,7 @@ def address_for_operator(plan: Plan, host: Node) -> str:
 def write_ssh_files(plan: Plan, place: Place) -> None:
     """Write the known host keys and a configuration with which ``ssh -F`` reaches every host from the control node."""
     known, config = [], []
-    for host in plan.hosts:
+    for host in plan.managed:
         algorithm, key, *_ = (place.tree(host.name) / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
         address = address_for_operator(plan, host)
         names = [address, host.address(PUBLIC)] if host.kind == "relay" else [address]
@@ -151,6 +151,16 @@ def wait_for_ssh(place: Place, host: Node, deadline: float = 120) -> None:
         f"SSH to {host.name}",
         explain=lambda: f"the end of {place.log(host.name)}:\n{tail(place.log(host.name))}",
     )
+
+
+def wait_for_boot(place: Place, host: Node, deadline: float = 120) -> None:
+    """Wait until a host that no SSH reaches has started all it starts."""
+
+    def started() -> bool:
+        told = run([*inside(place, host.name), "systemctl", "is-system-running"], check=False).stdout.strip()
+        return told in ("running", "degraded")
+
+    wait_until(started, deadline, f"{host.name} to boot", explain=lambda: tail(place.log(host.name)))
 
 
 def start_database(place: Place, host: Node) -> None:

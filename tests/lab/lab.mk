@@ -1,7 +1,8 @@
 # The lab's targets: NAME=… names a lab (several can stand side by side), SERVERS=2 CLIENTS=2 make it larger.
 NAME ?= demo
 HOST ?= client
-LAB_SHAPE = $(if $(RELAYS),--relays $(RELAYS)) $(if $(SERVERS),--servers $(SERVERS)) $(if $(CLIENTS),--clients $(CLIENTS))
+LAB_SHAPE = $(if $(RELAYS),--relays $(RELAYS)) $(if $(SERVERS),--servers $(SERVERS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
+  $(if $(GUESTS),--guests $(GUESTS))
 
 .PHONY: demo
 demo: ## the main job on this machine: hosts, playbook, a query through the bridge (root)

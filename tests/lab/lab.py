@@ -82,7 +82,9 @@ def _run(plan: Plan, place: Place, report: Report) -> None:
 
 
 def _ready(plan: Plan, place: Place, host: Node) -> None:
-    if _relay_is_closed(place, host):
+    if host.kind == "guest":
+        hosts.wait_for_boot(place, host)
+    elif _relay_is_closed(place, host):
         wait_until(lambda: hosts.init_pid(place, host.name), 30, f"{host.name} to boot")
     else:
         hosts.wait_for_ssh(place, host)

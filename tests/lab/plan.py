@@ -4,7 +4,7 @@ The address ranges are the same in every lab, because each lab has its own netwo
 
     public  203.0.113.0/26   outside .1   relays .10…   gates .20 .30   dns .53   acme .54   ctl .60
     servers 10.20.0.0/24     server-gate .1, servers .10…     (a site behind NAT)
-    clients 10.30.0.0/24     client-gate .1, clients .10…     (a site behind NAT)
+    clients 10.30.0.0/24     client-gate .1, clients .10…     (a site behind NAT), guests .200… (machines of people)
     mgmt    10.40.0.0/24     ctl .1, servers .10…, clients .110…
 """
 
@@ -62,16 +62,19 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many hosts of each kind a lab has."""
+    """How many hosts of each kind a lab has; guests are in the clients' site, and no playbook reaches them."""
 
     relays: int = 1
     servers: int = 1
     clients: int = 1
+    guests: int = 0
 
     def __post_init__(self) -> None:
         for what, count in asdict(self).items():
-            if not 1 <= count <= (len(TENANTS) if what == "servers" else LIMIT):
-                raise LabError(f"a lab cannot have {count} {what}", hint="1 to 8 relays and clients, 1 to 4 servers")
+            least, most = (0 if what == "guests" else 1), (len(TENANTS) if what == "servers" else LIMIT)
+            if not least <= count <= most:
+                hint = "1 to 8 relays and clients, 1 to 4 servers, up to 8 guests"
+                raise LabError(f"a lab cannot have {count} {what}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,13 @@ class Plan:
         """Return the hosts of a kind: relay, server or client."""
         return tuple(host for host in self.hosts if host.kind == kind)
 
+    @property
+    def managed(self) -> tuple[Node, ...]:
+        """The hosts that the inventory has."""
+        return tuple(host for host in self.hosts if host.kind != "guest")
+
     def node(self, name: str) -> Node:
-        """Find a node; ``relay``, ``server`` and ``client`` mean the first of their kind."""
+        """Find a node; ``relay``, ``server``, ``client`` and ``guest`` mean the first of their kind."""
         for node in self.nodes:
             if node.name in (name, f"{name}1"):
                 return node
@@ -154,6 +162,8 @@ def _hosts(shape: Shape) -> tuple[Node, ...]:
         for n in range(1, count + 1):
             legs = (Leg("eth0", network, 9 + n), Leg("mgmt0", MGMT, mgmt + n))
             hosts.append(Node(f"{kind}{n}", legs, f"{PREFIX[network]}.1", kind))
+    guests = range(1, shape.guests + 1)
+    hosts += [Node(f"guest{n}", (Leg("eth0", CLIENTS, 199 + n),), f"{PREFIX[CLIENTS]}.1", "guest") for n in guests]
     return tuple(hosts)
 
 

@@ -19,6 +19,7 @@ shapes = st.builds(
     relays=st.integers(1, 8),
     servers=st.integers(1, 4),
     clients=st.integers(1, 8),
+    guests=st.integers(0, 8),
 )
 
 
@@ -45,7 +46,8 @@ def test_no_address_is_given_twice_and_each_lies_in_its_network(shape: Shape) ->
 def test_managed_sites_have_no_leg_in_the_public_net_and_relays_none_in_the_management_net(shape: Shape) -> None:
     for host in Plan(shape).hosts:
         nets = {leg.network for leg in host.legs}
-        assert nets == ({plan.PUBLIC} if host.kind == "relay" else {f"{host.kind}s", plan.MGMT})
+        managed = {f"{host.kind}s", plan.MGMT}
+        assert nets == {"relay": {plan.PUBLIC}, "guest": {plan.CLIENTS}}.get(host.kind, managed)
 
 
 @given(shapes)
