@@ -4,6 +4,7 @@ A passphrase costs two seconds and up to a gigabyte, by design, and the library 
 work is done by a process of its own (`age_worker.py`): a thread that waits for it holds up nobody.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import pyrage
 
 from tunnel_whisperer import age_worker
-from tunnel_whisperer.errors import ConfigError, RetryableError
+from tunnel_whisperer.errors import ConfigError, FatalError, RetryableError
 from tunnel_whisperer.problems import quote
 from tunnel_whisperer.users.keys import read_public_key
 
@@ -138,15 +139,20 @@ def _recipient(text: str) -> Any:
 
 
 def _work(operation: age_worker.Operation, passphrase: str, content: bytes, *, where: str) -> bytes:
-    command = [sys.executable, "-I", "-m", age_worker.__name__, operation]
-    done = subprocess.run(command, input=age_worker.request(passphrase, content), capture_output=True, check=False)
+    command = [sys.executable, "-P", "-m", age_worker.__name__, operation]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        command, input=age_worker.request(passphrase, content), env=environment, capture_output=True, check=False
+    )
     if done.returncode == 0:
         return done.stdout
+    said = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode == age_worker.REFUSED:
-        wrong = "the passphrase is wrong (mind capital letters and spaces)"
-        raise _not_opened(done.stderr.decode("utf-8", "replace"), where, wrong)
-    hint = "it takes up to 1 GiB of memory; one that is sealed to a key takes none"
-    raise RetryableError("the work that a passphrase takes could not be done here", where=where, hint=hint)
+        raise _not_opened(said, where, "the passphrase is wrong (mind capital letters and spaces)")
+    if done.returncode < 0:
+        hint = "it takes up to 1 GiB; a bundle that is sealed to a key takes none"
+        raise RetryableError("there is not enough memory for the work that a passphrase takes", where=where, hint=hint)
+    raise FatalError(f"the work that a passphrase takes failed: {said.rpartition(chr(10))[2]}", where=where)
 
 
 def _not_opened(said: str, where: str, wrong: str) -> ConfigError:

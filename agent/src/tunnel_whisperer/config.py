@@ -106,8 +106,10 @@ def load_connect(path: Path, maps: ports.LocalEnds = MappingProxyType({})) -> Co
     """
     config = read_connect(path)
     file = path.with_name(ports.PORTS_FILE)
-    where = f"{file} and --map" if maps else str(file)
-    return replace(config, bridges=ports.moved(config.bridges, {**ports.load(file), **maps}, where=where))
+    bridges = ports.moved(config.bridges, {**ports.load(file), **maps})
+    if bridges != config.bridges:
+        ports.check_apart(bridges, where=f"{file} and --map" if maps else str(file))
+    return replace(config, bridges=bridges)
 
 
 def read_connect(path: Path) -> ConnectConfig:

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from tunnel_whisperer import places, running
+from tunnel_whisperer import files, places, running
 from tunnel_whisperer.config import load_connect, read_connect
 from tunnel_whisperer.errors import ConfigError
-from tunnel_whisperer.files import Transaction
 from tunnel_whisperer.identity import Identity
 from tunnel_whisperer.places import Context
 from tunnel_whisperer.ports import place_of
-from tunnel_whisperer.provision.contexts import read_origin
+from tunnel_whisperer.provision.contexts import ORIGIN_FILE
 
 
 def listed() -> list[dict[str, Any]]:
@@ -44,10 +43,9 @@ def _content(context: Context) -> dict[str, Any]:
     config = load_connect(context.file)
     configured = {bridge.name: place_of(bridge) for bridge in read_connect(context.file).bridges}
     leaf = Identity(config.identity_dir).tls_certificates()[0]
-    with Transaction() as transaction:
-        origin = read_origin(transaction, context.directory)
+    origin = files.read(context.directory / ORIGIN_FILE) or b"unknown"
     return {
-        "origin": origin,
+        "origin": origin.decode("utf-8", "replace").strip(),
         "tenant": config.tenant,
         "user": config.user,
         "relay": f"{config.relay.host}:{config.relay.port}",

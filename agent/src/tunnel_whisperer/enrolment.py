@@ -74,18 +74,18 @@ def enrol(bundle: Bundle, place: Place, xray: Path, exchange: Exchange, *, where
     csr = pki.make_csr(tls_key, bundle.user).decode()
     until = f" until {bundle.until:%Y-%m-%d %H:%M} UTC" if bundle.until else ""
     again = f"nothing was set up; try the file again{until}, and ask for a new one if it is refused then"
-    with _credentials(bundle, place, xray) as config:
-        try:
-            enrolled = asyncio.run(_exchange(exchange, config, line, csr))
-        except RetryableError as error:
-            raise RetryableError(f"not enrolled: {error}", where=where, hint=again) from None
-        except TwError as error:
-            hint = "nothing was set up, and the file cannot be used again: ask for a new one"
-            raise FatalError(f"not enrolled: {error}", where=where, hint=hint) from None
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            interrupted = RetryableError("not enrolled: interrupted", where=where, hint=again)
-            interrupted.exit_code = 130
-            raise interrupted from None
+    try:
+        with _interruptible(), _credentials(bundle, place, xray) as config:
+            enrolled = asyncio.run(_finish(exchange(config, ssh_public_key=line, csr=csr)))
+    except RetryableError as error:
+        raise RetryableError(f"not enrolled: {error}", where=where, hint=again) from None
+    except TwError as error:
+        hint = "nothing was set up, and the file cannot be used again: ask for a new one"
+        raise FatalError(f"not enrolled: {error}", where=where, hint=hint) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        interrupted = RetryableError("not enrolled: interrupted", where=where, hint=again)
+        interrupted.exit_code = 130
+        raise interrupted from None
     lasting = replace(
         bundle,
         kind=IDENTITY,
@@ -110,13 +110,21 @@ def used_up(where: str) -> Iterator[None]:
         raise FatalError(f"enrolled, but not set up: {error}", where=where, hint=hint) from None
 
 
-async def _exchange(exchange: Exchange, config: ConnectConfig, line: str, csr: str) -> Enrolled:
-    """Exchange; a signal that would end us cancels it first, so that it can tidy up."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await exchange(config, ssh_public_key=line, csr=csr)
+async def _finish(answer: Awaitable[Enrolled]) -> Enrolled:
+    return await answer
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let signals that would end us interrupt what goes on instead, so that it is tidied up."""
+    numbers = [number for number in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

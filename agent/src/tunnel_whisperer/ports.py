@@ -106,26 +106,24 @@ def unknown(bridges: Sequence["Bridge"], ends: LocalEnds) -> str | None:
     return None
 
 
-def moved(bridges: Sequence["Bridge"], ends: LocalEnds, *, where: str) -> tuple["Bridge", ...]:
-    """Return the bridges with their ends put in; one for a bridge that is gone waits for its return.
-
-    Raises ConfigError, which names `where`, when two bridges would listen at one place.
-    """
-    result = tuple(
+def moved(bridges: Sequence["Bridge"], ends: LocalEnds) -> tuple["Bridge", ...]:
+    """Return the bridges with their ends put in; one for a bridge that is gone waits for its return."""
+    return tuple(
         bridge if end is None else replace(bridge, local_port=end.port, listen=end.listen or bridge.listen)
         for bridge in bridges
         for end in [ends.get(bridge.name)]
     )
-    if result == tuple(bridges):
-        return result
-    for index, bridge in enumerate(result):
-        for other in result[:index]:
+
+
+def check_apart(bridges: Sequence["Bridge"], *, where: str) -> None:
+    """Raise ConfigError, which names `where`, when two bridges would listen at one place."""
+    for index, bridge in enumerate(bridges):
+        for other in bridges[:index]:
             if bridge.local_port == other.local_port and _overlap(bridge.listen, other.listen):
                 message = (
                     f"bridges {quote(other.name)} and {quote(bridge.name)} would both listen at {place_of(bridge)}"
                 )
-                raise ConfigError(message, where=where, hint="give one of them another port")
-    return result
+                raise ConfigError(message, where=where, hint="give one of them another port: tw port")
 
 
 def beyond_loopback(bridges: Sequence["Bridge"]) -> list[str]:

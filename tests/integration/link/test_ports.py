@@ -38,7 +38,7 @@ async def test_a_chosen_port_is_followed_by_reload_and_other_bridges_do_not_noti
             with pytest.raises(ConnectionRefusedError):
                 await hear(usual)
             file.write_bytes(ports.write({"mail": LocalEnd(usual + 1)}))
-            with pytest.raises(TwError, match='ports.yml: bridges "mail" and "other" would both listen at'):
+            with pytest.raises(TwError, match=r'ports\.yml: bridges "mail" and "other" would both listen at'):
                 await client.ask("reload")
             assert await hear(chosen) == BANNER
             file.unlink()

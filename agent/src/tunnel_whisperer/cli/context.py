@@ -192,7 +192,8 @@ def export(
     if not to_stdout and not force and target.exists():
         raise ConfigError("is there already", where=str(path), hint="--force overwrites it, -o FILE names another")
     if dry_run:
-        click.echo(f"would write {path}")
+        told = {"context": found.name, "path": str(path), "bytes": None}
+        click.echo(json.dumps(told, indent=1) if as_json else f"would write {path}")
         return
     passphrase = None if recipients else asking.passphrase(passphrase_file, "passphrase for the bundle", new=True)
     sealed = bundle.seal(made, passphrase=passphrase, recipients=recipients)

@@ -64,7 +64,7 @@ def command(
         replace_it=replace,
         pretend=dry_run,
     )
-    bridges = installed.bridges if dry_run else load_connect(context.file).bridges
+    bridges = installed.bridges if dry_run else _in_force(context, installed)
     if as_json:
         click.echo(json.dumps(_as_data(context, installed, bridges, bool(changes)), indent=1))
     elif dry_run:
@@ -95,6 +95,17 @@ def _unseal(data: bytes, where: str, passphrase_file: Path | None, keys: tuple[P
 
 def _title(context: Context, installed: bundle.Bundle) -> str:
     return f"context {context.name}: {installed.user} at {installed.tenant}, relay {installed.relay.host}"
+
+
+def _in_force(context: Context, installed: bundle.Bundle) -> tuple[Bridge, ...]:
+    """Return the bridges as they will be, and say what is odd about them: it is set up in any case."""
+    if len([other for other in places.known() if other.name == context.name]) > 1:
+        click.echo(f"tw: the system has a context {context.name} too; by that name yours is meant now", err=True)
+    try:
+        return load_connect(context.file).bridges
+    except ConfigError as error:
+        click.echo(f"tw: {error}", err=True)
+        return installed.bridges
 
 
 def _print(context: Context, installed: bundle.Bundle, bridges: tuple[Bridge, ...]) -> None:

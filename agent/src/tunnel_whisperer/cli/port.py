@@ -6,7 +6,7 @@ import click
 
 from tunnel_whisperer import places, ports
 from tunnel_whisperer.cli.parameters import BRIDGE, CONTEXT, as_json, dry_run, examples, tell
-from tunnel_whisperer.config import load_connect, read_connect
+from tunnel_whisperer.config import read_connect
 from tunnel_whisperer.control import SOCKET, ask
 from tunnel_whisperer.errors import ConfigError, DaemonUnreachableError
 from tunnel_whisperer.files import Transaction
@@ -28,11 +28,12 @@ def command() -> None:
 def list_command(context: str | None, as_json: bool) -> None:
     """List the bridges of CONTEXT, where they listen, and where they would without a choice."""
     found = places.find(context)
-    usual = {bridge.name: place_of(bridge) for bridge in read_connect(found.file).bridges}
+    bridges = read_connect(found.file).bridges
+    usual = {bridge.name: place_of(bridge) for bridge in bridges}
     chosen = ports.load(found.directory / PORTS_FILE)
     listed = [
         {"bridge": bridge.name, "local": place_of(bridge), "usual": usual[bridge.name], "chosen": bridge.name in chosen}
-        for bridge in load_connect(found.file).bridges
+        for bridge in ports.moved(bridges, chosen)
     ]
     gone = [name for name in chosen if name not in usual]
     if as_json:
@@ -63,7 +64,7 @@ def set_command(context: str, bridge: str, local: str, dry_run: bool, as_json: b
     if fault := ports.unknown(bridges, {bridge: end}):
         raise ConfigError(fault, where=f"context {found.name}")
     ends = ports.load(found.directory / PORTS_FILE) | {bridge: end}
-    moved = [one for one in ports.moved(bridges, ends, where=PORTS_FILE) if one.name == bridge]
+    moved = [one for one in ports.moved(bridges, ends) if one.name == bridge]
     for warning in ports.beyond_loopback(moved):
         click.echo(f"tw: warning: {warning}", err=True)
     _apply(found, ends, dry_run, as_json, f"{bridge}: {place_of(moved[0])}")

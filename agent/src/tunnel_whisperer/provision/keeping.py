@@ -63,7 +63,7 @@ def set_ports(transaction: Transaction, context: Context, ends: ports.LocalEnds)
     """Have these local ends of bridges, and no others, beside those of `connect.yml`; raises ConfigError."""
     _check_may(context)
     path = context.directory / ports.PORTS_FILE
-    ports.moved(read_connect(context.file).bridges, ends, where=str(path))
+    ports.check_apart(ports.moved(read_connect(context.file).bridges, ends), where=str(path))
     if not ends:
         transaction.remove(path)
         return

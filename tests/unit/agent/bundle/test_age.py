@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.unit.agent.bundle.samples import PASSPHRASE, keys, sound, to_passphra
 from tests.unit.agent.users.samples import real_lines
 from tunnel_whisperer import age
 from tunnel_whisperer.bundle import seal, unseal, write
-from tunnel_whisperer.errors import ConfigError, RetryableError
+from tunnel_whisperer.errors import ConfigError, FatalError, RetryableError, TwError
 
 
 async def test_a_passphrase_is_worked_on_without_holding_up_the_loop(no_leaks: None) -> None:
@@ -108,8 +109,30 @@ def test_a_protected_ssh_key_is_named(tmp_path: Path) -> None:
         age.read_identities(private)
 
 
-def test_a_worker_that_is_killed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    killed = subprocess.CompletedProcess([], -9, b"", b"")
-    monkeypatch.setattr(subprocess, "run", lambda *_args, **_more: killed)
-    with pytest.raises(RetryableError, match=r"could not be done here .it takes up to 1 GiB of memory"):
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "complaint"),
+    [
+        (
+            -9,
+            b"",
+            RetryableError,
+            "there is not enough memory for the work that a passphrase takes (it takes up to 1 GiB",
+        ),
+        (1, b"Traceback\nImportError: no pyrage\n", FatalError, "takes failed: ImportError: no pyrage"),
+    ],
+)
+def test_a_worker_that_dies_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, code: int, said: bytes, kind: type[TwError], complaint: str
+) -> None:
+    dead = subprocess.CompletedProcess([], code, b"", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_more: dead)
+    with pytest.raises(kind) as caught:
         age.encrypt(write(sound()), passphrase=PASSPHRASE)
+    assert complaint in str(caught.value)
+
+
+def test_the_worker_finds_what_this_process_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the package was put on the path, and whatever lies in the working folder."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    assert age.decrypt(to_passphrase(b"x"), passphrase=PASSPHRASE, where="f") == b"x"

@@ -28,11 +28,12 @@ from tests.unit.agent.bundle.samples import (
 from tests.unit.agent.bundle.test_bundle import LOCKS, NO_FILE, NOT_OURS
 from tests.unit.agent.cli.commands import Tw
 from tests.unit.agent.client.stage import Stage
-from tunnel_whisperer import pki
+from tunnel_whisperer import pki, ports
 from tunnel_whisperer.bundle import write
 from tunnel_whisperer.config import ConnectConfig
 from tunnel_whisperer.errors import RetryableError
 from tunnel_whisperer.places import Context
+from tunnel_whisperer.ports import LocalEnd
 
 SET_UP = """\
 context acme: alice at acme, relay relay.example.com
@@ -118,6 +119,19 @@ def test_a_name_that_is_taken_is_told_and_replaced_when_asked_to(stage: Stage, f
     (context.directory / "origin").write_text("inventory\n")
     said = tw.refused("import", "alice.age", "--identity", "key", "--replace")
     assert 'is of origin "inventory"; remove it, or name this context otherwise' in said
+
+
+def test_what_is_odd_about_the_new_context_is_said(stage: Stage, folder: Path, tw: Tw) -> None:
+    stage.context("acme", stage.system)
+    context = stage.context("acme", stage.own)
+    (context.directory / "ports.yml").write_bytes(ports.write({"postgres": LocalEnd(8080)}))
+    tw("import", "alice.age", "--identity", "key", "--replace")
+    shadow, clash = tw.err.splitlines()
+    assert shadow == "tw: the system has a context acme too; by that name yours is meant now"
+    assert clash.startswith(f"tw: {context.directory / 'ports.yml'}: bridges ")
+    assert tw("port", "list", "acme").startswith("postgres: 127.0.0.1:8080 (usually 127.0.0.1:5432)\n")
+    tw("port", "unset", "acme", "postgres")
+    assert tw.data("context", "show", "acme")["error"] is None
 
 
 def test_a_dry_run_says_what_would_be(stage: Stage, folder: Path, tw: Tw) -> None:

@@ -290,12 +290,15 @@ def test_a_signal_in_the_middle_of_an_exchange_leaves_nothing(stage: Stage, numb
 
     async def never(config: ConnectConfig, *, ssh_public_key: str, csr: str) -> Answer:
         folders.append(config.identity_dir)
+        assert list(config.identity_dir.iterdir()) != []
         os.kill(os.getpid(), number)
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
+    before = signal.signal(number, signal.SIG_DFL)
     with pytest.raises(RetryableError, match="not enrolled: interrupted"):
         bring_in(for_enrolment(), stage.own, "acme", where="f", now=NOW, xray=Path("/bin/sh"), exchange=never)
+    assert signal.signal(number, before) == signal.SIG_DFL
     assert not folders[0].exists()
     assert stage.files() == {}
 

@@ -89,23 +89,29 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str, complaint: str) -> N
     assert complaint in str(caught.value)
 
 
+def apart(*ends: LocalEnd) -> list[str]:
+    """Give the first bridges these ends, and return where all of them listen."""
+    bridges = ports.moved([POSTGRES, WEB], dict(zip(["postgres", "web-8080"], ends, strict=False)))
+    ports.check_apart(bridges, where="ports.yml")
+    return [ports.place_of(bridge) for bridge in bridges]
+
+
 def test_bridges_move_and_one_that_is_gone_is_no_trouble() -> None:
-    moved = ports.moved([POSTGRES, WEB], {"postgres": LocalEnd(1), "gone": LocalEnd(2)}, where="x")
-    assert [(bridge.listen, bridge.local_port) for bridge in moved] == [("127.0.0.1", 1), ("127.0.0.1", 8080)]
-    swapped = ports.moved([POSTGRES, WEB], {"postgres": LocalEnd(8080), "web-8080": LocalEnd(5432)}, where="x")
-    assert [bridge.local_port for bridge in swapped] == [8080, 5432]
-    apart = ports.moved([POSTGRES, WEB], {"postgres": LocalEnd(8080, "127.0.0.2")}, where="x")
-    assert [bridge.local_port for bridge in apart] == [8080, 8080]
-    assert ports.moved([POSTGRES, WEB], {"postgres": LocalEnd(8080, "::1")}, where="x")[0].listen == "::1"
+    assert apart() == ["127.0.0.1:5432", "127.0.0.1:8080"]
+    assert apart(LocalEnd(1)) == ["127.0.0.1:1", "127.0.0.1:8080"]
+    assert apart(LocalEnd(8080), LocalEnd(5432)) == ["127.0.0.1:8080", "127.0.0.1:5432"]
+    assert apart(LocalEnd(8080, "127.0.0.2")) == ["127.0.0.2:8080", "127.0.0.1:8080"]
+    assert apart(LocalEnd(8080, "::1")) == ["[::1]:8080", "127.0.0.1:8080"]
+    assert ports.moved([POSTGRES], {"gone": LocalEnd(2)}) == (POSTGRES,)
 
 
 @pytest.mark.parametrize("end", [LocalEnd(8080), LocalEnd(8080, "0.0.0.0"), LocalEnd(8080, "localhost")])
 def test_two_bridges_at_one_place_are_refused(end: LocalEnd) -> None:
     with pytest.raises(ConfigError) as caught:
-        ports.moved([POSTGRES, WEB], {"postgres": end}, where="ports.yml")
+        apart(end)
     assert str(caught.value) == (
         'ports.yml: bridges "postgres" and "web-8080" would both listen at 127.0.0.1:8080 '
-        "(give one of them another port)"
+        "(give one of them another port: tw port)"
     )
 
 
