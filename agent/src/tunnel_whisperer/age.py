@@ -30,6 +30,8 @@ _STANZA = re.compile(rb"^-> (\S+)(.*)$", re.MULTILINE)
 _WORK = re.compile(rb" \S+ ([1-9][0-9]?)")
 _KEY_STANZAS = {b"X25519", b"ssh-ed25519", b"ssh-rsa"}
 _AGAIN = "get it again from whoever made it, and send it as a file, not as text"
+_WRONG_PASSPHRASE = ("the passphrase is wrong", "mind capital letters and spaces; else ask whoever made the file")
+_WRONG_KEY = ("it was sealed to another key", "give that key by --identity, or have the file made for yours")
 _STARTS = {
     b"PK\x03\x04": "is a zip archive",
     b"\x1f\x8b": "is a gzip archive",
@@ -96,7 +98,7 @@ def decrypt(data: bytes, *, passphrase: str | None = None, identities: Sequence[
     try:
         opened: bytes = pyrage.decrypt(data, keys)
     except pyrage.DecryptError as error:
-        raise _not_opened(str(error), where, "the key it was sealed to is another one") from None
+        raise _not_opened(str(error), where, _WRONG_KEY) from None
     return opened
 
 
@@ -148,19 +150,20 @@ def _work(operation: age_worker.Operation, passphrase: str, content: bytes, *, w
         return done.stdout
     said = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode == age_worker.REFUSED:
-        raise _not_opened(said, where, "the passphrase is wrong (mind capital letters and spaces)")
+        raise _not_opened(said, where, _WRONG_PASSPHRASE)
     if done.returncode < 0:
         hint = "it takes up to 1 GiB; a bundle that is sealed to a key takes none"
         raise RetryableError("there is not enough memory for the work that a passphrase takes", where=where, hint=hint)
     raise FatalError(f"the work that a passphrase takes failed: {said.rpartition(chr(10))[2]}", where=where)
 
 
-def _not_opened(said: str, where: str, wrong: str) -> ConfigError:
+def _not_opened(said: str, where: str, wrong: tuple[str, str]) -> ConfigError:
     """Say in our words what the library found."""
     if "Excessive work" in said:
         return _refusal("asks for more work than this machine does in a minute; perhaps it was altered", where)
     if "Decryption failed" in said or "No matching keys" in said:
-        return ConfigError(f"is not opened: {wrong}, or the file was altered on its way", where=where)
+        reason, hint = wrong
+        return ConfigError(f"is not opened: {reason}, or the file was altered on its way", where=where, hint=hint)
     return _refusal("is damaged: cut short, or altered on its way", where)
 
 

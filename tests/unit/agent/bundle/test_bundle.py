@@ -155,6 +155,8 @@ def test_a_bundle_cut_anywhere_is_refused() -> None:
         assert "is empty" in text or "cut short" in text or "altered on its way" in text
 
 
+ASK = "mind capital letters and spaces; else ask whoever made the file"
+GIVE_THAT_KEY = "give that key by --identity, or have the file made for yours"
 WRONG = "or the file was altered on its way"
 GIVE_KEY = "give the file of your private key: --identity ~/.ssh/id_ed25519"
 LOCKS = [
@@ -162,13 +164,13 @@ LOCKS = [
         "a wrong passphrase",
         to_passphrase(write(sound())),
         {"passphrase": "correct horse batterx"},
-        f"is not opened: the passphrase is wrong (mind capital letters and spaces), {WRONG}",
+        f"is not opened: the passphrase is wrong, {WRONG} ({ASK})",
     ),
     (
         "a wrong key",
         sealed(),
         {"identities": [OTHER_KEY]},
-        f"is not opened: the key it was sealed to is another one, {WRONG}",
+        f"is not opened: it was sealed to another key, {WRONG} ({GIVE_THAT_KEY})",
     ),
     (
         "a key where a passphrase is needed",
