@@ -61,7 +61,10 @@ class XrayCarrier:
         identity = Identity(self._settings.identity_dir)
         identity.check_tls()
         identity.uuid()
-        await self._child.run()
+        try:
+            await self._child.run()
+        finally:
+            self._config_file.unlink(missing_ok=True)  # it holds the UUID
 
     async def wait_ready(self) -> None:
         """Wait until streams can be dialed."""
