@@ -12,6 +12,7 @@ from typing import Any
 Result = dict[str, Any]
 
 PASSPHRASE = "correct horse battery"
+APPS = {"postgres": {"ports": [5432], "local_ports": {"5432": 15432}}}
 BRIDGES = [{"name": "postgres", "host": "127.0.0.1", "port": 5432, "local_port": 15432}]
 
 
@@ -42,9 +43,8 @@ class Site:
             "public_key": "{{ client.contexts.acme.ssh_public_key }}",
             "csr": "{{ client.contexts.acme.csr }}",
             "apps": ["postgres"],
-            "bridges": BRIDGES,
         }
-        base = {"tenant": "acme", "identity_dir": str(self.serve), "users_file": str(self.users_file)}
+        base = {"tenant": "acme", "identity_dir": str(self.serve), "users_file": str(self.users_file), "apps": APPS}
         return {**base, "users": {"alice": alice}, **more}
 
     def install(self, **more: Any) -> dict[str, Any]:

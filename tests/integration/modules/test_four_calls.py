@@ -10,7 +10,6 @@ from typing import Any
 
 from tests.integration.modules.conftest import Play
 from tests.integration.modules.site import (
-    BRIDGES,
     PASSPHRASE,
     Made,
     Result,
@@ -91,9 +90,9 @@ def test_users(four_calls: FourCalls, site: Site, play: Play) -> None:
     key, csr = (before[1]["contexts"]["acme"][name] for name in ("ssh_public_key", "csr"))
     bob = tool("ssh-keygen", "-yf", new_key(site.root / "bob")).strip()
     users = {
-        "alice": {"host": "client1", "public_key": key, "csr": csr, "bridges": BRIDGES},
-        "bob": {"public_key": bob, "ports": [80], "bridges": [{"port": 80}]},
-        "carol": {"host": "client2", "bridges": BRIDGES},
+        "alice": {"host": "client1", "public_key": key, "csr": csr, "apps": ["postgres"]},
+        "bob": {"public_key": bob, "ports": [80]},
+        "carol": {"host": "client2", "apps": ["postgres"]},
         "dave": {"state": "absent"},
     }
     results = four_calls("users", site.users(users=users, purge=True))
@@ -181,8 +180,7 @@ def test_users_come_go_and_change_alone(play: Play, made: Made) -> None:
     site = made.site
     alice = made.results[4]["users"]["alice"]
     steps = [*site.steps()[:4]]
-    wider = [*BRIDGES, {"name": "web", "port": 80}]
-    unreached = {"alice": {"host": "client1", "bridges": wider}}
+    unreached = {"alice": {"host": "client1", "apps": ["postgres"], "ports": [80]}}
     results = play(
         *steps,
         ("users", site.users(users=unreached, purge=True)),
