@@ -14,7 +14,7 @@ import pytest
 
 from tunnel_whisperer import files
 from tunnel_whisperer.errors import ConfigError, FatalError, RetryableError, TwError
-from tunnel_whisperer.files import Owner, Transaction, transaction
+from tunnel_whisperer.files import Owner, Transaction, commit, transaction
 
 NOBODY = 65534
 ROOT = os.geteuid() == 0
@@ -55,6 +55,9 @@ def prepare(root: Path) -> None:
     (root / "folder" / "deeper").mkdir(parents=True)
     (root / "folder" / "deeper" / "file").write_bytes(b"x")
     (root / "mended").mkdir(mode=0o755)
+    (root / "context").mkdir(mode=0o750)
+    for name in ("key", "certificate", "roots", "kept"):
+        (root / "context" / name).write_bytes(name.encode())
 
 
 def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
@@ -83,6 +86,8 @@ def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
         "made": (0o750, None),
         "made/inside": (0o640, b"inside"),
         "mended": (0o700, None),
+        "context": (0o750, None),
+        **{f"context/{name}": (0o644, name.encode()) for name in ("key", "certificate", "roots", "kept")},
     }
     with change(root) as again:
         assert again.changes == []
@@ -93,7 +98,7 @@ def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
 class Faulty:
     """Stands in for module `os`: of the calls that change something, number `fatal` fails, with `dead` all after it."""
 
-    CHANGING = ("open", "mkdir", "rename", "link", "unlink", "rmdir", "fsync", "fchmod", "fchown")
+    CHANGING = ("open", "mkdir", "write", "rename", "link", "unlink", "rmdir", "fsync", "fchmod", "fchown")
 
     def __init__(self, fatal: int, *, dead: bool = False) -> None:
         self.calls = 0
@@ -114,16 +119,24 @@ class Faulty:
         return call
 
 
-def run_with_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dead: bool) -> list[Tree]:
+Exchange = Callable[[int, str, str], bool]
+EXCHANGES = pytest.mark.parametrize("exchange", [commit.exchange, lambda *_: False], ids=["exchange", "links"])
+"""With the system call that exchanges two entries, and in a file system that does not have it."""
+
+
+def run_with_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange, *, dead: bool, whole: bool = False
+) -> list[Tree]:
     """Commit with each call failing in turn; return the tree after each, until a commit meets no fault."""
     trees = []
     for fatal in range(1, 200):
         root = tmp_path / f"root{fatal}"
         prepare(root)
-        with change(root) as planned:
+        with change_whole(root) if whole else change(root) as planned:
             faulty = Faulty(fatal, dead=dead)
             with monkeypatch.context() as patched:
-                patched.setattr(transaction, "os", faulty)
+                patched.setattr(commit, "os", faulty)
+                patched.setattr(commit, "exchange", faulty.wrap(exchange))
                 with contextlib.suppress(FatalError):
                     planned.commit()
         trees.append(tree(root))
@@ -132,39 +145,102 @@ def run_with_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dead: bo
     raise AssertionError("no end of faults")
 
 
-def test_whatever_fails_all_is_as_before_or_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@EXCHANGES
+@pytest.mark.parametrize("whole", [False, True])
+def test_whatever_fails_all_is_as_before_or_as_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange, whole: bool
+) -> None:
     prepare(tmp_path / "before")
     before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, dead=False)
+    trees = run_with_faults(tmp_path, monkeypatch, exchange, dead=False, whole=whole)
     after = trees[-1]
-    assert len(trees) > 30
+    assert len(trees) > 25
     assert before != after
     tidying = [found for found in trees if found not in (before, after)]
     # Once all is done, a fault can only leave something to tidy; what counts is as wanted.
     for found in tidying:
-        assert {name: entry for name, entry in found.items() if ".tw-old-" not in name} == after
+        assert without_leftovers(found) in (before, after)
     assert trees[0] == before
 
 
+@EXCHANGES
 def test_after_a_crash_each_file_is_old_or_new_and_the_next_run_tidies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange
 ) -> None:
     prepare(tmp_path / "before")
     before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, dead=True)
+    trees = run_with_faults(tmp_path, monkeypatch, exchange, dead=True)
     after = trees[-1]
     for number, found in enumerate(trees, start=1):
         for name in ("old", "mode", "kept"):
             assert found[name] in (before[name], after.get(name))
         with change(tmp_path / f"root{number}") as planned:
             planned.commit()
-        final = tree(tmp_path / f"root{number}")
-        if any(".tw-" in name for name in final):  # nothing was left to change there, so nothing was tidied yet
-            with Transaction() as planned:
-                planned.write(tmp_path / f"root{number}" / "kept", b"touched", mode=0o644)
-                planned.commit()
-            final = {**tree(tmp_path / f"root{number}"), "kept": after["kept"]}
-        assert final == after
+        assert tree(tmp_path / f"root{number}") == after
+
+
+def change_whole(root: Path) -> Transaction:
+    """A transaction that replaces what is in one folder, and makes another."""
+    planned = Transaction()
+    for name in ("context", "new"):
+        planned.whole(root / name)
+        planned.directory(root / name, mode=0o710)
+        planned.write(root / name / "key", b"new key", mode=0o600)
+        planned.write(root / name / "certificate", b"new certificate", mode=0o644)
+        planned.remove(root / name / "roots")
+    return planned
+
+
+def without_leftovers(found: Tree) -> Tree:
+    return {name: entry for name, entry in found.items() if ".tw-" not in name}
+
+
+def test_a_folder_changes_as_a_whole_whenever_the_power_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path / "before")
+    before = tree(tmp_path / "before")
+    trees = run_with_faults(tmp_path, monkeypatch, commit.exchange, dead=True, whole=True)
+    after = trees[-1]
+    assert after["context/kept"] == before["context/kept"]
+    assert "context/roots" not in after
+    for number, found in enumerate(trees, start=1):
+        for name in ("context", "new"):
+            states = [
+                {path: its for path, its in one.items() if path.startswith(name)} for one in (found, before, after)
+            ]
+            assert states[0] in states[1:]
+        with change_whole(tmp_path / f"root{number}") as planned:
+            planned.commit()
+        assert tree(tmp_path / f"root{number}") == after
+
+
+def test_a_single_change_in_a_folder_leaves_its_other_files_alone(tmp_path: Path) -> None:
+    prepare(tmp_path / "root")
+    kept = (tmp_path / "root" / "context" / "kept").stat()
+    with Transaction() as planned:
+        planned.whole(tmp_path / "root" / "context")
+        planned.write(tmp_path / "root" / "context" / "key", b"new key", mode=0o600)
+        planned.commit()
+    assert (tmp_path / "root" / "context" / "kept").stat() == kept
+
+
+def test_who_waited_for_a_folder_gets_the_one_that_is_there_then(tmp_path: Path) -> None:
+    prepare(tmp_path / "root")
+    path, started = tmp_path / "root" / "context" / "key", threading.Event()
+
+    def write() -> None:
+        with Transaction() as planned:
+            started.set()
+            planned.write(path, b"theirs", mode=0o600)
+            planned.commit()
+
+    with change_whole(tmp_path / "root") as planned:
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        assert started.wait(10)
+        planned.commit()
+    waiting.join()
+    assert path.read_bytes() == b"theirs"
+    assert without_leftovers(found := tree(tmp_path / "root")) == found
 
 
 def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +252,7 @@ def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with change(root) as planned, monkeypatch.context() as patched:
-        patched.setattr(transaction, "_swap", interrupted)
+        patched.setattr(commit, "_swap", interrupted)
         with pytest.raises(KeyboardInterrupt):
             planned.commit()
     assert tree(root) == before
@@ -184,13 +260,13 @@ def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_is_readable_by_others_before_it_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[int] = []
-    real = transaction._swap
+    real = commit._swap
 
     def look(*given: Any) -> None:
         modes.extend(stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir())
         real(*given)
 
-    monkeypatch.setattr(transaction, "_swap", look)
+    monkeypatch.setattr(commit, "_swap", look)
     with Transaction() as planned:
         planned.write(tmp_path / "secret", b"x", mode=0o600, secret=True)
         planned.commit()
