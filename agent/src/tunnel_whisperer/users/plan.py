@@ -25,8 +25,8 @@ Kind = Literal["create", "change", "delete", "keep", "skip"]
 class Policy:
     """How a plan is made.
 
-    `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes users of another origin
-    over. `regenerate` is for UUIDs and certificates: with `never` one that is there stays, whatever its state; with
+    `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes those of another origin
+    over. `drop_apps` names apps that are to go. `regenerate` is for UUIDs and certificates: with `never` one that is there stays, whatever its state; with
     `missing` it is made anew when it no longer serves (another key, another authority, half of its life over); with
     `always` each time. `renew` names the users who are to get a new bundle, which ends what they had.
     """
@@ -37,10 +37,11 @@ class Policy:
     adopt: bool = True
     regenerate: Regenerate = "missing"
     renew: frozenset[str] = frozenset()
+    drop_apps: frozenset[str] = frozenset()
 
 
-def new_uuid() -> str:
-    """Make a UUID, in its usual form."""
+def new_uuid(_name: str = "") -> str:
+    """Make a UUID, in its usual form, for whomever."""
     return str(uuid4())
 
 
@@ -51,10 +52,10 @@ def no_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What a plan takes from outside: the time, new UUIDs, and a new public key for a user who is to get a bundle."""
+    """What a plan takes from outside: the time, and by user's name a new UUID, and a new key for one with a bundle."""
 
     now: datetime
-    uuid: Callable[[], str] = new_uuid
+    uuid: Callable[[str], str] = new_uuid
     key: Callable[[str], str] = no_key
 
 
@@ -147,9 +148,15 @@ def make_plan(
 
 def merge_apps(current: Mapping[str, App], wanted: Mapping[str, App] | None, policy: Policy) -> Mapping[str, App]:
     """Return the apps as they will be."""
+    kept = {name: app for name, app in current.items() if name not in policy.drop_apps}
     if wanted is None:
-        return current
-    kept = {name: app for name, app in current.items() if not (policy.purge and app.origin == policy.origin)}
+        return kept if policy.drop_apps else current
+    if policy.purge:
+        kept = {name: app for name, app in kept.items() if app.origin != policy.origin}
+    if not policy.adopt:
+        wanted = {
+            name: replace(app, origin=current[name].origin) if name in current else app for name, app in wanted.items()
+        }
     merged = {**kept, **wanted}
     return {name: merged[name] for name in sorted(merged)}
 
@@ -195,7 +202,7 @@ class _Maker:
             return Action(wanted.name, "skip", (reason,))
         user = User(
             name=wanted.name,
-            uuid=self.making.uuid(),
+            uuid=self.making.uuid(wanted.name),
             authorized_key=self._line(wanted.name, key, wanted.grant),
             grant=wanted.grant,
             origin=self.policy.origin,
@@ -222,7 +229,7 @@ class _Maker:
         if always:
             reasons.append("its UUID and certificate are always made anew")
         if key != before.public_key or always or renewed:
-            after = replace(after, uuid=self.making.uuid())
+            after = replace(after, uuid=self.making.uuid(wanted.name))
         issue = self._issues(before, wanted, always=always, renewed=renewed)
         if issue and not always and not renewed:
             reasons.append(f"it gets a certificate: {self.stale.get(before.name, 'it has none')}")
@@ -244,7 +251,8 @@ class _Maker:
     def _enrolment(self, wanted: DesiredUser) -> datetime | None:
         if wanted.bundle is None or wanted.bundle.kind != "enrolment":
             return None
-        return self.making.now.replace(microsecond=0) + timedelta(hours=wanted.bundle.hours)
+        begin = max(self.making.now, wanted.grant.not_before or self.making.now)
+        return begin.replace(microsecond=0) + timedelta(hours=wanted.bundle.hours)
 
     def _issues(self, before: User, wanted: DesiredUser, *, always: bool, renewed: bool) -> bool:
         if renewed:

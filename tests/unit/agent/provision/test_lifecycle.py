@@ -133,7 +133,7 @@ def world(tmp_path: Path) -> World:
 
 
 def result(outcome: UsersOutcome, name: str = "alice") -> dict[str, Any]:
-    return outcome.result(outcome.plan.actions[name])
+    return {**outcome.result(outcome.plan.actions[name]), "uuid": outcome.uuids.get(name)}
 
 
 def test_what_the_engine_writes_the_daemons_read(world: World) -> None:
