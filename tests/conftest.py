@@ -27,6 +27,7 @@ def away_from_home(
             "XDG_CONFIG_HOME",
             "XDG_DATA_HOME",
             "XDG_RUNTIME_DIR",
+            "XDG_STATE_HOME",
             "NOTIFY_SOCKET",
             "WATCHDOG_USEC",
         ):

@@ -31,7 +31,7 @@ else:
 
 
 class EngineModule(AnsibleModule):
-    """A module whose arguments hold whole inventories, and secrets in them: of a dict or a list only its size is told."""
+    """A module whose arguments hold whole inventories, and secrets; of a dict or a list only its size is told."""
 
     def invocation(self) -> dict[str, Any]:
         """Return the arguments as they may be told."""

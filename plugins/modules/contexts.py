@@ -100,6 +100,12 @@ purged:
   type: list
   elements: str
   sample: [old]
+others:
+  description: The contexts that somebody else made, such as those of C(tw import); they stay as they are.
+  returned: success
+  type: list
+  elements: str
+  sample: [home]
 problems:
   description: Everything that is wrong, one line each.
   returned: failure
@@ -109,6 +115,7 @@ problems:
 """
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
@@ -117,7 +124,7 @@ from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
 def execute(call: engine.Call) -> dict[str, Any]:
     """Plan the contexts' files."""
     from tunnel_whisperer.files import Owner
-    from tunnel_whisperer.provision.contexts import provision_contexts
+    from tunnel_whisperer.provision.contexts import FOR_DAEMON, provision_contexts
     from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 
     contexts = call.params["contexts"]
@@ -128,7 +135,7 @@ def execute(call: engine.Call) -> dict[str, Any]:
         contexts,
         now=call.now,
         origin=ORIGIN_INVENTORY,
-        owner=Owner(os.geteuid(), call.owner(group=call.params["group"]).gid),
+        access=replace(FOR_DAEMON, owner=Owner(os.geteuid(), call.owner(group=call.params["group"]).gid)),
         xray=call.path("xray"),
         purge=call.params["purge"],
     )
@@ -143,13 +150,14 @@ def execute(call: engine.Call) -> dict[str, Any]:
             for name, context in outcome.contexts.items()
         },
         "purged": list(outcome.purged),
+        "others": list(outcome.others),
     }
 
 
 def without_agent(params: dict[str, Any]) -> dict[str, Any]:
     """Tell what can be told when the engine is not there."""
     told = {"ssh_public_key": None, "csr": None, "changed": True, "ready": False}
-    return {"contexts": {name: dict(told) for name in params["contexts"]}, "purged": []}
+    return {"contexts": {name: dict(told) for name in params["contexts"]}, "purged": [], "others": []}
 
 
 def main() -> None:

@@ -74,8 +74,8 @@ options:
     default: []
   passphrases:
     description:
-      - For each user whose bundle is made now and is not sealed to a key (C(bundle.to)), the passphrase it is sealed with.
-        At least 12 characters. Each takes about two seconds and up to 1 GiB of memory on the host.
+      - For each user whose bundle is made now and is not sealed to a key (C(bundle.to)), the passphrase that seals it,
+        at least 12 characters. Each takes about two seconds and up to 1 GiB of memory on the host.
     type: dict
     default: {}
   relay:
@@ -106,7 +106,7 @@ options:
         default: 2
       roots:
         description:
-          - The roots by which the relay's TLS certificate is known, in PEM form, where those of the system are not enough.
+          - The roots by which the relay's TLS certificate is known, in PEM form, where those of the system do not do.
         type: str
   return_uuids:
     description:
@@ -183,8 +183,8 @@ users:
   description:
     - What happened to each user that was mentioned or removed.
     - C(action) is one of V(create), V(change), V(delete), V(keep) and V(skip), C(reasons) say why.
-    - C(certificate) is the user's certificate with the tenant's behind it, C(enrolment) the moment up to which a user may
-      enrol that has not yet.
+    - C(certificate) is the user's certificate with the tenant's behind it, C(enrolment) the moment up to which a user
+      may enrol that has not yet.
     - C(bundle) tells of a bundle that is made now, its C(kind), what opens it (C(lock), V(passphrase) or V(keys)), and
       C(until) when it is of use.
   returned: success
@@ -233,7 +233,6 @@ from typing import Any
 
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
 
-
 RELAY: dict[str, Any] = {
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "default": 443},
@@ -263,7 +262,9 @@ def execute(call: engine.Call) -> dict[str, Any]:
         Place(
             call.path("identity_dir"), call.path("users_file"), call.owner(user=params["owner"], group=params["group"])
         ),
-        Sealer(params["tenant"], Relay(**params["relay"]) if params["relay"] else None, params["passphrases"], call.now),
+        Sealer(
+            params["tenant"], Relay(**params["relay"]) if params["relay"] else None, params["passphrases"], call.now
+        ),
         apps=params["apps"],
         target_hosts=tuple(params["target_hosts"]),
         pretend=call.check_mode,

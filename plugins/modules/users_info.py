@@ -24,8 +24,8 @@ attributes:
   platform:
     platforms: linux
 requirements:
-  - The agent's package, in the Python that runs the module. Where it is missing, check mode returns nothing, and a real run
-    fails.
+  - The agent's package, in the Python that runs the module. Where it is missing, check mode returns nothing, and a real
+    run fails.
 options:
   users:
     description:
@@ -57,8 +57,8 @@ RETURN = r"""
 users:
   description:
     - Users by name, with what they are granted, as module M(tunnel_whisperer.tw.users) takes it.
-    - C(state) is V(active), V(not yet), V(ended), V(enrolment ran out), or says until when the user may enrol. C(active) says
-      whether it may come in now.
+    - C(state) is V(active), V(not yet), V(ended), V(enrolment ran out), or says until when the user may enrol.
+      C(active) says whether it may come in now.
     - C(targets) is all it may reach, C(key) the fingerprint of its SSH key, C(origin) who made it.
   returned: success
   type: dict

@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, cast
 
-from tunnel_whisperer import config_reader, names
+from tunnel_whisperer import config_reader, names, places, ports
 from tunnel_whisperer.config_reader import Section
-from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.users.targets import read_host
 
 Profile = Literal["h2", "h1"]
@@ -17,7 +17,6 @@ Profile = Literal["h2", "h1"]
 PROFILES: tuple[Profile, ...] = ("h2", "h1")
 DEFAULT_XRAY = Path("/opt/tw/bin/xray")
 DEFAULT_SERVE = Path("/etc/tw/serve.yml")
-CONTEXTS = Path("/etc/tw/connect")
 _SOCKET_ROOM = 107 - len("/xray-api.sock")
 """Characters a runtime directory may have: the kernel takes 107 for the path of a unix socket."""
 
@@ -104,8 +103,19 @@ def load_serve(path: Path) -> ServeConfig:
     return config
 
 
-def load_connect(path: Path) -> ConnectConfig:
-    """Load a context's `connect.yml`; raises ConfigError. Without `context` the folder's name is the context."""
+def load_connect(path: Path, maps: ports.LocalEnds = MappingProxyType({})) -> ConnectConfig:
+    """Load a context's `connect.yml`; raises ConfigError. Without `context` the folder's name is the context.
+
+    Bridges listen where the file says, unless `ports.yml` beside it says otherwise, unless `maps` does.
+    """
+    config = read_connect(path)
+    file = path.with_name(ports.PORTS_FILE)
+    where = f"{file} and --map" if maps else str(file)
+    return replace(config, bridges=ports.moved(config.bridges, {**ports.load(file), **maps}, where=where))
+
+
+def read_connect(path: Path) -> ConnectConfig:
+    """Read a context's `connect.yml` as it was written; raises ConfigError."""
     top = config_reader.read(path)
     context = top.text("context", path.absolute().parent.name, fault=names.label_fault, accepted="the context's name")
     config = ConnectConfig(
@@ -116,7 +126,7 @@ def load_connect(path: Path) -> ConnectConfig:
         server_host_keys=_host_keys(top, "server_host_keys"),
         identity_dir=top.path("identity_dir", path.absolute().parent),
         bridges=_bridges(top),
-        runtime_dir=_runtime_dir(top, Path(f"/run/tw-connect-{context}")),
+        runtime_dir=_runtime_dir(top, places.runtime_dir(path, context)),
         xray=top.path("xray", DEFAULT_XRAY),
     )
     top.done()
@@ -147,20 +157,9 @@ def load_any(path: Path) -> ServeConfig | ConnectConfig | DialConfig:
     return load_dial(path)
 
 
-def find_context(name: str | None, contexts: Path = CONTEXTS) -> Path:
-    """Find the `connect.yml` of a context; the only one where no name is given. Raises ConfigError."""
-    try:
-        known = sorted(entry.parent.name for entry in contexts.glob("*/connect.yml"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(contexts)) from None
-    listed = f"contexts here: {', '.join(known)}" if known else "no context has been set up here"
-    if name is None:
-        if len(known) != 1:
-            raise ConfigError("no context named, and not exactly one to take", where=str(contexts), hint=listed)
-        name = known[0]
-    if name not in known:
-        raise ConfigError(f"no context {name!r}", where=str(contexts), hint=listed)
-    return contexts / name / "connect.yml"
+def find_context(name: str | None) -> Path:
+    """Find the `connect.yml` of a context; without a name the current one, else the only one. Raises ConfigError."""
+    return places.find(name).file
 
 
 def _relay(section: Section) -> RelayConfig:
@@ -226,7 +225,8 @@ def _public_key(line: str) -> str:
 def _runtime_dir(top: Section, default: Path) -> Path:
     path = top.path("runtime_dir", default)
     if len(str(path)) > _SOCKET_ROOM:
-        raise top.fault("runtime_dir", str(path), f"at most {_SOCKET_ROOM} characters, as sockets are made there")
+        accepted = f"at most {_SOCKET_ROOM} characters, as sockets are made there; name a shorter one under this key"
+        raise top.fault("runtime_dir", str(path), accepted)
     if "," in str(path):  # Xray takes what follows a comma for the socket's mode
         raise top.fault("runtime_dir", str(path), "a path without a comma")
     return path

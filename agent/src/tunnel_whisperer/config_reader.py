@@ -128,6 +128,13 @@ class Section:
         """Say whether any of `keys` is given."""
         return any(key in self._values for key in keys)
 
+    def names(self) -> list[str]:
+        """Return the keys of a mapping that may have any; raises ConfigError for one that is no text."""
+        for key in self._values:
+            if not isinstance(key, str):
+                raise ConfigError(f"key {show(key)} is no text", where=str(self._file), hint="put it in quotes")
+        return list(self._values)
+
     def done(self) -> None:
         """Refuse every key that was not asked for, suggesting the nearest that is known."""
         for key in self._values:

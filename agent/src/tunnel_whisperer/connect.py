@@ -1,13 +1,16 @@
 """The client's daemon: a context's links to the server, and its bridges."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from tunnel_whisperer import reloading
+from tunnel_whisperer import ports, reloading
 from tunnel_whisperer.carrier import CarrierSettings, XrayCarrier
 from tunnel_whisperer.config import ConnectConfig, load_connect
 from tunnel_whisperer.daemon import Carrier, Daemon
+from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.identity import Identity
 from tunnel_whisperer.link import ssh
 from tunnel_whisperer.link.bridges import Bridges
@@ -19,17 +22,30 @@ from tunnel_whisperer.words import count
 LIVE_CHANGES = frozenset({"bridges", "server_host_keys", "relay.links"})
 """Keys of the configuration that are followed while running; the others need a restart."""
 
+NOWHERE_ELSE: ports.LocalEnds = MappingProxyType({})
+"""All bridges listen where the files say."""
+
+_logger = logging.getLogger("tunnel_whisperer.connect")
+
 
 class ConnectDaemon(Daemon):
     """Brings ports of a tenant's server to this host."""
 
     kind = "connect"
 
-    def __init__(self, path: Path, config: ConnectConfig, carrier: Carrier, ports: CellPorts = CELL) -> None:
-        """`config` was read from `path`."""
+    def __init__(
+        self,
+        path: Path,
+        config: ConnectConfig,
+        carrier: Carrier,
+        ports: CellPorts = CELL,
+        maps: ports.LocalEnds = NOWHERE_ELSE,
+    ) -> None:
+        """`config` was read from `path`; `maps` say where bridges listen in this run, whatever the files say."""
         super().__init__(config.context, config.runtime_dir, carrier)
         self._path = path
         self._config = config
+        self._maps = maps
         self._ports = ports
         self._host_keys = ssh.host_keys(config.server_host_keys)
         self._login = Login(config.user, Identity(config.identity_dir).ssh_key(), lambda: self._host_keys)
@@ -57,7 +73,7 @@ class ConnectDaemon(Daemon):
 
     async def reread(self) -> Mapping[str, Any]:
         """Follow the configuration; bridges that are as they were are not touched."""
-        new = load_connect(self._path)
+        new = load_connect(self._path, self._maps)
         host_keys = ssh.host_keys(new.server_host_keys)
         changed, restart = reloading.differences(self._config, new, LIVE_CHANGES - {"bridges"}, ignore={"bridges"})
         self._config = reloading.take(self._config, new, LIVE_CHANGES)
@@ -96,8 +112,13 @@ class ConnectDaemon(Daemon):
         return ClientLink(number, self._login, around)
 
 
-def make(path: Path) -> ConnectDaemon:
-    """Make the daemon that the configuration at `path` describes; raises ConfigError."""
-    config = load_connect(path)
+def make(path: Path, maps: ports.LocalEnds = NOWHERE_ELSE) -> ConnectDaemon:
+    """Make the daemon that the configuration at `path` describes, with bridges moved by `maps`; raises ConfigError."""
+    config = load_connect(path, maps)
+    if fault := ports.unknown(config.bridges, maps):
+        raise ConfigError(fault, where="--map")
+    for warning in ports.beyond_loopback(config.bridges):
+        _logger.warning("%s", warning)
     settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir)
-    return ConnectDaemon(path, config, XrayCarrier(settings, config.runtime_dir, config.xray))
+    carrier = XrayCarrier(settings, config.runtime_dir, config.xray)
+    return ConnectDaemon(path, config, carrier, maps=maps)

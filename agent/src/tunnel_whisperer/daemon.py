@@ -261,7 +261,7 @@ def _first(group: BaseExceptionGroup[TwError]) -> TwError:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot be made: {error.strerror}", where=str(path), hint="key 'runtime_dir'") from None
 

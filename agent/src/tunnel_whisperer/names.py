@@ -14,6 +14,9 @@ MAX_TENANT = 24
 MAX_USER = 32
 """Characters."""
 
+MAX_BRIDGE = 63
+"""Characters; a bridge may be called after an app and a port."""
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -34,6 +37,11 @@ def user_fault(name: str) -> str | None:
 def label_fault(name: str) -> str | None:
     """Say why `name` cannot name a context or an entry of the relay; None when it can."""
     return _label_fault(name, MAX_USER)
+
+
+def bridge_fault(name: str) -> str | None:
+    """Say why `name` cannot name a bridge that comes in a bundle; None when it can."""
+    return _label_fault(name, MAX_BRIDGE)
 
 
 def _label_fault(name: str, longest: int) -> str | None:

@@ -6,24 +6,44 @@ error's own code.
 """
 
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from tunnel_whisperer.errors import TwError
 
-COMMANDS = {
-    "serve": "Run the server side of a tenant.",
-    "connect": "Run a context: bring the server's ports to this host.",
-    "status": "Show what the daemons on this host are doing.",
-    "test": "Try every step from here to the far end, and say what to do.",
-    "reload": "Let a running daemon read its files again.",
-    "check-config": "Check a configuration file and the identity it names.",
-    "relay": "Reach the relay's own sshd.",
+SECTIONS = {
+    "Using a server's ports": {
+        "import": "Set up a context from a bundle.",
+        "connect": "Run a context: bring the server's ports to this host.",
+        "context": "Show, choose, rename, delete and export contexts.",
+        "port": "Choose local ports for bridges.",
+    },
+    "Giving ports to users": {
+        "serve": "Run the server side of a tenant.",
+    },
+    "Looking after it": {
+        "status": "Show what the daemons on this host are doing.",
+        "test": "Try every step from here to the far end, and say what to do.",
+        "reload": "Let a running daemon read its files again.",
+        "check-config": "Check a configuration file and the identity it names.",
+        "relay": "Reach the relay's own sshd.",
+        "completion": "Let your shell complete commands and names.",
+    },
 }
+"""What `tw --help` shows, in its order."""
+
+COMMANDS = {name: help_text for section in SECTIONS.values() for name, help_text in section.items()}
 """Each command lies in the module of its name and is called `command` there."""
+
+
+def module_of(name: str) -> str:
+    """Return the module that a command lies in."""
+    return f"tunnel_whisperer.cli.{name.replace('-', '_')}{'_' if keyword.iskeyword(name) else ''}"
 
 
 class _LazyGroup(click.Group):
@@ -35,14 +55,19 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"tunnel_whisperer.cli.{cmd_name.replace('-', '_')}")
-        command = module.command
+        command = importlib.import_module(module_of(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()), col_max=20)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing all of them."""
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return names or click.Command.shell_complete(self, ctx, incomplete)
 
 
 def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:

@@ -3,14 +3,16 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tunnel_whisperer.config import CONTEXTS, DEFAULT_SERVE
+from tunnel_whisperer import places
+from tunnel_whisperer.config import DEFAULT_SERVE
 from tunnel_whisperer.errors import DaemonUnreachableError
-from tunnel_whisperer.running import RUN, SERVE, Found, find
+from tunnel_whisperer.running import SERVE, Found, find
 from tunnel_whisperer.words import count
 
 UP, NOT_UP, NOT_RUNNING = 0, 1, 3
@@ -18,12 +20,18 @@ UP, NOT_UP, NOT_RUNNING = 0, 1, 3
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print everything there is to know, as JSON.")
-@click.option("--run", type=click.Path(path_type=Path), default=RUN, hidden=True)
+@click.option("--run", type=click.Path(path_type=Path), hidden=True)
 @click.option("--serve", type=click.Path(path_type=Path), default=DEFAULT_SERVE, hidden=True)
-@click.option("--contexts", type=click.Path(path_type=Path), default=CONTEXTS, hidden=True)
-def command(as_json: bool, run: Path, serve: Path, contexts: Path) -> int:
-    """Show the daemons of this host. The exit code tells: 0 all are up, 1 one is not, 3 none runs."""
-    found = find(run, serve, contexts)
+@click.option("--contexts", type=click.Path(path_type=Path), hidden=True)
+def command(as_json: bool, run: Path | None, serve: Path, contexts: Path | None) -> int:
+    """Show the daemons of this host, and your own. The exit code tells: 0 all are up, 1 one is not, 3 none runs."""
+    where = places.places()
+    if run and contexts:
+        where = (replace(places.SYSTEM, run=run, contexts=contexts),)
+    found = find(serve, where)
+    for place in where:
+        if place.closed:
+            click.echo(f"tw: only root and the group tw may look into {place.contexts}", err=True)
     if as_json:
         click.echo(json.dumps({"daemons": [_as_data(one) for one in found]}, indent=1))
     elif not found:
@@ -41,11 +49,12 @@ def _exit_code(found: list[Found]) -> int:
 
 def _as_data(one: Found) -> dict[str, Any]:
     if one.status is not None:
-        return one.status
+        return one.status | {"place": one.place}
     state = "not running" if isinstance(one.error, DaemonUnreachableError) else "unknown"
     return {
         "kind": SERVE if one.name == SERVE else "connect",
         "name": one.name,
+        "place": one.place,
         "state": state,
         "reason": str(one.error),
     }
@@ -53,10 +62,11 @@ def _as_data(one: Found) -> dict[str, Any]:
 
 def _lines(one: Found) -> Iterator[str]:
     status = one.status
+    whose = " (your own)" if one.place == "own" else ""
     if status is None:
-        yield f"{one.name}: {one.error}"
+        yield f"{one.name}{whose}: {one.error}"
         return
-    yield f"{status['kind']} {status['name']}: {status['state']}, {status['reason']}"
+    yield f"{status['kind']} {status['name']}{whose}: {status['state']}, {status['reason']}"
     yield f"  relay    {status['relay']}, tenant {status['tenant']}" + (
         f", user {status['user']}" if "user" in status else ""
     )
@@ -83,6 +93,8 @@ def _bridges(status: dict[str, Any]) -> Iterator[str]:
         text = f"  bridge   {bridge['local']:<{width}} -> {bridge['target']} ({bridge['name']})  {bridge['state']}"
         if bridge["reason"]:
             text += f": {bridge['reason']}"
+            if bridge["state"] == "closed":
+                text += f" (another port: tw port set {status['name']} {bridge['name']} PORT)"
         else:
             text += f", {count(bridge['flows'], 'flow')}, {_bytes(bridge['received'])} in, {_bytes(bridge['sent'])} out"
         yield text

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import click
 
+from tunnel_whisperer import places
+from tunnel_whisperer.cli.parameters import CONTEXT
 from tunnel_whisperer.cli.relay import log
-from tunnel_whisperer.config import CONTEXTS, DEFAULT_SERVE, find_context
+from tunnel_whisperer.config import DEFAULT_SERVE, find_context
 from tunnel_whisperer.doctor.examine import examine
 from tunnel_whisperer.doctor.report import as_data, line
 from tunnel_whisperer.doctor.result import Record, Result
@@ -17,7 +20,7 @@ SERVE = "serve"
 
 
 @click.command("test")
-@click.argument("name", metavar="[CONTEXT|serve]", required=False)
+@click.argument("name", metavar="[CONTEXT|serve]", type=CONTEXT, required=False)
 @click.option("--config", type=click.Path(path_type=Path), help="Examine this file, of whatever kind it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what Xray does to standard error.")
@@ -51,8 +54,9 @@ def _subjects(name: str | None, config: Path | None) -> dict[str, Path]:
         return {SERVE: DEFAULT_SERVE}
     if name:
         return {name: find_context(name)}
-    found = {SERVE: DEFAULT_SERVE} if DEFAULT_SERVE.exists() else {}
-    found |= {path.parent.name: path for path in sorted(CONTEXTS.glob("*/connect.yml"))}
+    found = {SERVE: DEFAULT_SERVE} if os.path.exists(DEFAULT_SERVE) else {}
+    for context in places.known():
+        found.setdefault(context.name, context.file)
     if not found:
         raise ConfigError("nothing is set up here", where=str(DEFAULT_SERVE.parent), hint="or it takes root to see it")
     return found

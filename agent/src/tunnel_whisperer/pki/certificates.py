@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -88,7 +88,10 @@ def read_certificates(text: object) -> tuple[x509.Certificate, ...]:
 
 def public_key(certificate: x509.Certificate) -> TlsPublicKey | None:
     """Return the key a certificate is for; None where it is of a kind we do not use."""
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
     return key if isinstance(key, TlsPublicKey) else None
 
 
@@ -131,7 +134,7 @@ def stale(
 ) -> str | None:
     """Say why a certificate must be made anew; None while it serves. Without `name` no name is looked for."""
     reason = None
-    if certificate.public_key() != key:
+    if public_key(certificate) != key:
         reason = "it is for another key"
     elif name is not None and _names(certificate) != [name]:
         reason = f"it is not for {name}"

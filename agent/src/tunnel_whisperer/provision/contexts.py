@@ -2,9 +2,10 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 from cryptography import x509
@@ -12,19 +13,49 @@ from cryptography import x509
 from tunnel_whisperer import config, identity, pki
 from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.files import KEEP_OWNER, Owner, Transaction
+from tunnel_whisperer.places import CONFIG_FILE
 from tunnel_whisperer.problems import Problems, below, quote
-from tunnel_whisperer.provision.identities import DAEMON_MODE, IdentityFiles, read_uuid
+from tunnel_whisperer.provision.identities import DAEMON_MODE, OWNER_MODE, IdentityFiles, read_uuid
+from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 from tunnel_whisperer.users.inventory import RESERVED_CONTEXTS
 
-DIRECTORY_MODE = 0o750
-CONFIG_FILE = "connect.yml"
 ORIGIN_FILE = "origin"
 """Says who made a context; a purge removes only contexts of its own origin."""
 
-_HEADER = "# Written by Ansible (tunnel_whisperer.tw.contexts); the next run overwrites what is changed here.\n"
+ORIGIN_BUNDLE = "bundle"
+"""Contexts that `tw import` made."""
+
+_WRITERS = {
+    ORIGIN_INVENTORY: "Ansible (tunnel_whisperer.tw.contexts); the next run",
+    ORIGIN_BUNDLE: "tw import; an import with --replace",
+}
 _FINAL_KEYS = ("uuid", "certificate", "relay", "server_host_keys", "bridges")
 _KEYS = ("tenant", "user", *_FINAL_KEYS)
 _RELAY_KEYS = ("host", "port", "profile", "links", "roots")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may read a context's files."""
+
+    directory: int
+    private: int
+    owner: Owner = KEEP_OWNER
+
+
+FOR_DAEMON = Access(0o750, DAEMON_MODE)
+"""Root writes them, and the group of the daemon reads them."""
+
+FOR_OWNER = Access(0o700, OWNER_MODE)
+"""Nobody but their owner reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeys:
+    """Keys that were made elsewhere, as PEM."""
+
+    ssh: bytes = field(repr=False)
+    tls: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +71,11 @@ class ContextResult:
 
 @dataclass(frozen=True, slots=True)
 class ContextsOutcome:
-    """Every context by name, and those that were removed because nobody wants them."""
+    """Every context by name, those that were removed because nobody wants them, and those that others made."""
 
     contexts: Mapping[str, ContextResult]
     purged: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +101,35 @@ def provision_contexts(
     *,
     now: datetime,
     origin: str,
-    owner: Owner = KEEP_OWNER,
+    access: Access = FOR_DAEMON,
     xray: Path = config.DEFAULT_XRAY,
+    keys: Mapping[str, PrivateKeys] = MappingProxyType({}),
+    replace: bool = True,
     purge: bool = False,
 ) -> ContextsOutcome:
     """Have these contexts below `directory`.
 
-    A context without `certificate` only gets its keys; what an earlier run installed stays. Raises ConfigError
+    A context without `certificate` only gets its keys, those in `keys` or new ones; what an earlier run installed
+    stays. One that is there already is refused without `replace`, and one of another origin always. Raises ConfigError
     (InvalidInputError for what is wrong with the contexts).
     """
     problems = Problems()
     wanted = _read(problems, given)
     problems.check()
-    transaction.folders(directory, mode=DIRECTORY_MODE, owner=owner)
+    transaction.folders(directory, mode=access.directory, owner=access.owner)
     results: dict[str, ContextResult] = {}
     for context in wanted:
         home = directory / context.name
-        _check_origin(transaction, home, origin, problems, context)
-        transaction.directory(home, mode=DIRECTORY_MODE, owner=owner)
-        files = IdentityFiles(transaction, home, owner)
+        _check_free(transaction, home, origin, problems, context, replace=replace)
+        transaction.directory(home, mode=access.directory, owner=access.owner)
+        files = IdentityFiles(transaction, home, access.owner, access.private)
         files.public(ORIGIN_FILE, f"{origin}\n")
-        public_key = files.ssh_key(identity.SSH_KEY, f"{context.user}@{context.tenant}")
-        key = files.tls_key()
+        given_keys = keys.get(context.name)
+        comment = f"{context.user}@{context.tenant}"
+        public_key = files.ssh_key(identity.SSH_KEY, comment, given_keys.ssh if given_keys else None)
+        key = files.tls_key(given=given_keys.tls if given_keys else None)
         if context.final:
-            _install(files, context, key, problems, now, xray)
+            _install(files, context, key, problems, now, xray, origin)
         results[context.name] = ContextResult(
             ssh_public_key=public_key,
             csr=pki.make_csr(key, context.user).decode(),
@@ -100,8 +137,17 @@ def provision_contexts(
             ready=context.final or files.text(CONFIG_FILE) is not None,
         )
     problems.check()
-    purged = _purge(transaction, directory, origin, results) if purge else ()
-    return ContextsOutcome(results, purged)
+    found = {name: read_origin(transaction, directory / name) for name in transaction.folder_names(directory)}
+    unwanted = tuple(name for name, its in found.items() if purge and name not in results and its == origin)
+    for name in unwanted:
+        transaction.remove(directory / name)
+    return ContextsOutcome(results, unwanted, tuple(name for name, its in found.items() if its != origin))
+
+
+def read_origin(transaction: Transaction, home: Path) -> str:
+    """Return who made the context in `home`."""
+    found = transaction.read(home / ORIGIN_FILE)
+    return "unknown" if found is None else found.decode("utf-8", "replace").strip()
 
 
 def _read(problems: Problems, given: object) -> list[_Wanted]:
@@ -125,18 +171,21 @@ def _read(problems: Problems, given: object) -> list[_Wanted]:
     return wanted
 
 
-def _check_origin(transaction: Transaction, home: Path, origin: str, problems: Problems, context: _Wanted) -> None:
-    """Refuse to write into a context that somebody else made."""
+def _check_free(
+    transaction: Transaction, home: Path, origin: str, problems: Problems, context: _Wanted, *, replace: bool
+) -> None:
+    """Refuse to write into a context that somebody else made, or that is to stay as it is."""
     if not transaction.names(home):
         return
-    found = transaction.read(home / ORIGIN_FILE)
-    made_by = "unknown" if found is None else found.decode("utf-8", "replace").strip()
+    made_by = read_origin(transaction, home)
     if made_by != origin:
         problems.add(context.where, f"{home} is of origin {quote(made_by)}; remove it, or name this context otherwise")
+    elif not replace:
+        problems.add(context.where, f"{home} is there already; replace it, or name this context otherwise")
 
 
 def _install(
-    files: IdentityFiles, context: _Wanted, key: pki.TlsKey, problems: Problems, now: datetime, xray: Path
+    files: IdentityFiles, context: _Wanted, key: pki.TlsKey, problems: Problems, now: datetime, xray: Path, origin: str
 ) -> None:
     chain = problems.read(pki.read_certificates, context.given["certificate"], f"{context.where}.certificate")
     if chain:
@@ -155,9 +204,10 @@ def _install(
         settings["roots_file"] = str(files.directory / identity.RELAY_ROOTS)
     else:
         files.transaction.remove(files.directory / identity.RELAY_ROOTS)
-    text = _configuration(files.directory, context, settings, xray)
+    header = f"# Written by {_WRITERS[origin]} overwrites what is changed here.\n"
+    text = header + _configuration(files.directory, context, settings, xray)
     _check_configuration(text, context, problems)
-    files.transaction.write(files.directory / CONFIG_FILE, text.encode(), mode=DAEMON_MODE, owner=files.owner)
+    files.transaction.write(files.directory / CONFIG_FILE, text.encode(), mode=files.private_mode, owner=files.owner)
 
 
 def _unfit(
@@ -180,7 +230,7 @@ def _configuration(directory: Path, context: _Wanted, relay: Mapping[str, object
         "bridges": context.given["bridges"],
         "xray": str(xray),
     }
-    return _HEADER + yaml.safe_dump(document, sort_keys=False, width=1000)
+    return yaml.safe_dump(document, sort_keys=False, width=1000)
 
 
 def _check_configuration(text: str, context: _Wanted, problems: Problems) -> None:
@@ -192,12 +242,3 @@ def _check_configuration(text: str, context: _Wanted, problems: Problems) -> Non
             config.load_connect(path)
         except ConfigError as error:
             problems.add(context.where, error.message)
-
-
-def _purge(transaction: Transaction, directory: Path, origin: str, kept: Mapping[str, object]) -> tuple[str, ...]:
-    purged = []
-    for name in transaction.folder_names(directory):
-        if name not in kept and transaction.read(directory / name / ORIGIN_FILE) == f"{origin}\n".encode():
-            transaction.remove(directory / name)
-            purged.append(name)
-    return tuple(purged)

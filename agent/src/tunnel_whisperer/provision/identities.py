@@ -52,16 +52,16 @@ class IdentityFiles:
         shown = pki.describe(*self.certificates(name)), pki.describe(*certificates)
         return self.transaction.write(path, content, mode=PUBLIC_MODE, owner=self.owner, shown=shown)
 
-    def tls_key(self, name: str = identity.TLS_KEY) -> pki.TlsKey:
-        """Have a private key for TLS, made where there is none."""
-        content = self.transaction.read(self.directory / name)
+    def tls_key(self, name: str = identity.TLS_KEY, given: bytes | None = None) -> pki.TlsKey:
+        """Have a private key for TLS: the one given, else the one that is there, else a new one."""
+        content = given or self.transaction.read(self.directory / name)
         key = pki.make_key() if content is None else self._read(name, pki.load_key, content)
         self.private(name, content or pki.encode_key(key))
         return key
 
-    def ssh_key(self, name: str, comment: str) -> str:
-        """Have a private key for SSH, made where there is none, and its public half beside it; return that."""
-        content = self.transaction.read(self.directory / name) or pki.make_ssh_key()
+    def ssh_key(self, name: str, comment: str, given: bytes | None = None) -> str:
+        """Have a private key for SSH, chosen as the one for TLS is, and its public half beside it; return that."""
+        content = given or self.transaction.read(self.directory / name) or pki.make_ssh_key()
         line = self._read(name, lambda private: pki.ssh_public_line(private, comment), content)
         self.private(name, content)
         self.public(f"{name}.pub", f"{line}\n")

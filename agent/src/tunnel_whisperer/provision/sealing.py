@@ -110,8 +110,8 @@ class Sealer:
             elif name in self.passphrases:
                 _check_passphrase(problems, self.passphrases[name], below("passphrases", name))
             else:
-                wanted = f"`to` (an age recipient or an SSH public key), or a passphrase in {below('passphrases', name)}"
-                problems.add(f"{where}.bundle", f"is to be made now, and needs {wanted}")
+                accepted = f"to (an age recipient or an SSH public key), or {below('passphrases', name)}"
+                problems.add(f"{where}.bundle", f"nothing to seal it with is given; accepted: {accepted}")
         if outcome.credentials and self.relay is None:
             names = ", ".join(sorted(outcome.credentials))
             problems.add("relay", f"is missing; bundles are to be made now for: {names}")

@@ -10,7 +10,7 @@ from tunnel_whisperer import names, pki
 from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.files import KEEP_OWNER, Owner, Transaction
 from tunnel_whisperer.problems import Problems, below, quote, suggest
-from tunnel_whisperer.provision.credentials import Credentials, Maker, Fresh
+from tunnel_whisperer.provision.credentials import Credentials, Fresh, Maker
 from tunnel_whisperer.provision.tenant import load_authority
 from tunnel_whisperer.users import store, times
 from tunnel_whisperer.users.desired import DesiredUser, read_desired
@@ -68,7 +68,8 @@ def provision_users(
     """Have these users and apps in the users file; without `apps` those that are there stay.
 
     Certificates are signed by the tenant's authority; with `pretend` it may be missing, as it is when nothing was
-    written so far. `fresh` is what an earlier call made, whose plan is to come true. Raises ConfigError (InvalidInputError for what is wrong with the users).
+    written so far. `fresh` is what an earlier call made, whose plan is to come true. Raises ConfigError
+    (InvalidInputError for what is wrong with the users).
     """
     if fault := names.tenant_fault(policy.tenant):
         raise ConfigError(fault, where="tenant")

@@ -26,9 +26,10 @@ class Policy:
     """How a plan is made.
 
     `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes those of another origin
-    over. `drop_apps` names apps that are to go. `regenerate` is for UUIDs and certificates: with `never` one that is there stays, whatever its state; with
-    `missing` it is made anew when it no longer serves (another key, another authority, half of its life over); with
-    `always` each time. `renew` names the users who are to get a new bundle, which ends what they had.
+    over. `drop_apps` names apps that are to go. `regenerate` is for UUIDs and certificates: with `never` one that is
+    there stays, whatever its state; with `missing` it is made anew when it no longer serves (another key, another
+    authority, half of its life over); with `always` each time. `renew` names the users who are to get a new bundle,
+    which ends what they had.
     """
 
     tenant: str

@@ -29,7 +29,7 @@ def test_help_lists_the_commands_and_loads_none() -> None:
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_is_where_it_is_looked_for(name: str) -> None:
-    command = importlib.import_module(f"tunnel_whisperer.cli.{name.replace('-', '_')}").command
+    command = importlib.import_module(cli.module_of(name)).command
     assert isinstance(command, click.Command)
     assert command.name == name
 

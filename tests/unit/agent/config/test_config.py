@@ -11,13 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunnel_whisperer import places
 from tunnel_whisperer.config import (
     Bridge,
     ConnectConfig,
     DialConfig,
     RelayConfig,
     ServeConfig,
-    find_context,
     load_any,
     load_connect,
     load_dial,
@@ -67,7 +67,7 @@ def test_a_connect_yml_takes_context_and_identity_from_its_folder(tmp_path: Path
             Bridge(name="postgres", port=5432, local_port=5432),
             Bridge(name="web", port=80, local_port=8080, host="db"),
         ),
-        runtime_dir=Path("/run/tw-connect-office"),
+        runtime_dir=places.places()[0].run / "tw-connect-office",
     )
 
 
@@ -179,21 +179,3 @@ def test_no_key_is_ignored(tmp_path_factory: pytest.TempPathFactory, key: str) -
     path = write(tmp_path_factory.mktemp("config"), "connect.yml", CONNECT | {"context": "acme", key: 1})
     with pytest.raises(ConfigError, match=f"unknown key '{key}'"):
         load_connect(path)
-
-
-def test_the_only_context_needs_no_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no context has been set up here"):
-        find_context(None, tmp_path)
-    write_context(tmp_path, "acme")
-    assert find_context(None, tmp_path) == tmp_path / "acme" / "connect.yml"
-    write_context(tmp_path, "beta")
-    assert find_context("beta", tmp_path) == tmp_path / "beta" / "connect.yml"
-    with pytest.raises(ConfigError, match=r"not exactly one to take \(contexts here: acme, beta\)"):
-        find_context(None, tmp_path)
-    with pytest.raises(ConfigError, match=r"no context 'amce' \(contexts here: acme, beta\)"):
-        find_context("amce", tmp_path)
-
-
-def write_context(contexts: Path, name: str) -> None:
-    (contexts / name).mkdir()
-    write(contexts / name, "connect.yml", CONNECT)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 from tunnel_whisperer import reloading
 from tunnel_whisperer.config import RelayConfig, ServeConfig
 from tunnel_whisperer.errors import RetryableError
-from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link import listening, ssh
 from tunnel_whisperer.link.listening import holder
 from tunnel_whisperer.notify import Notifier
 
@@ -53,6 +56,24 @@ def test_the_holder_of_a_port_is_named() -> None:
         assert holder("0.0.0.0", port) == own
         assert holder("127.0.0.2", port) is None
     assert holder("127.0.0.1", port) is None
+
+
+def test_a_person_is_told_the_user_that_holds_a_port_and_the_process_when_it_is_their_own() -> None:
+    """What `tw connect` of an ordinary user sees: looked at by a process that gave up what root may do."""
+    person = os.geteuid() == 0
+    leave = "os.setgroups([]); os.setgid(65534); os.setuid(65534)" if person else ""
+    held = "mine = socket.create_server(('127.0.0.1', 0)); here = mine.getsockname()[1]"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        asked = f"print(holder('127.0.0.1', {port}), holder('127.0.0.1', here), os.getpid(), sep='\\n')"
+        script = "\n".join([inspect.getsource(listening), leave, held, asked])
+        told = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True)
+    others, own, pid = told.stdout.splitlines()
+    assert own.endswith(f" (pid {pid})")
+    if person:
+        assert others == "a process of user root"
+    else:
+        assert others.endswith(f" (pid {os.getpid()})")
 
 
 def test_the_holder_is_a_user_where_processes_are_hidden(tmp_path: Path) -> None:
