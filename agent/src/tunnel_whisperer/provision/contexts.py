@@ -120,6 +120,7 @@ def provision_contexts(
     results: dict[str, ContextResult] = {}
     for context in wanted:
         home = directory / context.name
+        transaction.whole(home)
         _check_free(transaction, home, origin, problems, context, replace=replace)
         transaction.directory(home, mode=access.directory, owner=access.owner)
         files = IdentityFiles(transaction, home, access.owner, access.private)

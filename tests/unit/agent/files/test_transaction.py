@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.agent.files.faults import Faulty, struck_by
 from tunnel_whisperer import files
 from tunnel_whisperer.errors import ConfigError, FatalError, RetryableError, TwError
 from tunnel_whisperer.files import Owner, Transaction, commit, transaction
@@ -95,38 +96,12 @@ def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
     assert tree(root) == found
 
 
-class Faulty:
-    """Stands in for module `os`: of the calls that change something, number `fatal` fails, with `dead` all after it."""
-
-    CHANGING = ("open", "mkdir", "write", "rename", "link", "unlink", "rmdir", "fsync", "fchmod", "fchown")
-
-    def __init__(self, fatal: int, *, dead: bool = False) -> None:
-        self.calls = 0
-        self.fatal = fatal
-        self.dead = dead
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        return self.wrap(real) if name in self.CHANGING else real
-
-    def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **more: Any) -> Any:
-            self.calls += 1
-            if self.calls == self.fatal or (self.dead and self.calls > self.fatal):
-                raise OSError(28, "No space left on device")
-            return real(*args, **more)
-
-        return call
-
-
 Exchange = Callable[[int, str, str], bool]
 EXCHANGES = pytest.mark.parametrize("exchange", [commit.exchange, lambda *_: False], ids=["exchange", "links"])
 """With the system call that exchanges two entries, and in a file system that does not have it."""
 
 
-def run_with_faults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange, *, dead: bool, whole: bool = False
-) -> list[Tree]:
+def run_with_faults(tmp_path: Path, exchange: Exchange, *, dead: bool, whole: bool = False) -> list[Tree]:
     """Commit with each call failing in turn; return the tree after each, until a commit meets no fault."""
     trees = []
     for fatal in range(1, 200):
@@ -134,11 +109,8 @@ def run_with_faults(
         prepare(root)
         with change_whole(root) if whole else change(root) as planned:
             faulty = Faulty(fatal, dead=dead)
-            with monkeypatch.context() as patched:
-                patched.setattr(commit, "os", faulty)
-                patched.setattr(commit, "exchange", faulty.wrap(exchange))
-                with contextlib.suppress(FatalError):
-                    planned.commit()
+            with struck_by(faulty, exchange), contextlib.suppress(FatalError):
+                planned.commit()
         trees.append(tree(root))
         if faulty.calls < fatal:
             return trees
@@ -147,12 +119,10 @@ def run_with_faults(
 
 @EXCHANGES
 @pytest.mark.parametrize("whole", [False, True])
-def test_whatever_fails_all_is_as_before_or_as_wanted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange, whole: bool
-) -> None:
+def test_whatever_fails_all_is_as_before_or_as_wanted(tmp_path: Path, exchange: Exchange, whole: bool) -> None:
     prepare(tmp_path / "before")
     before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, exchange, dead=False, whole=whole)
+    trees = run_with_faults(tmp_path, exchange, dead=False, whole=whole)
     after = trees[-1]
     assert len(trees) > 25
     assert before != after
@@ -164,12 +134,10 @@ def test_whatever_fails_all_is_as_before_or_as_wanted(
 
 
 @EXCHANGES
-def test_after_a_crash_each_file_is_old_or_new_and_the_next_run_tidies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Exchange
-) -> None:
+def test_after_a_crash_each_file_is_old_or_new_and_the_next_run_tidies(tmp_path: Path, exchange: Exchange) -> None:
     prepare(tmp_path / "before")
     before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, exchange, dead=True)
+    trees = run_with_faults(tmp_path, exchange, dead=True)
     after = trees[-1]
     for number, found in enumerate(trees, start=1):
         for name in ("old", "mode", "kept"):
@@ -195,10 +163,10 @@ def without_leftovers(found: Tree) -> Tree:
     return {name: entry for name, entry in found.items() if ".tw-" not in name}
 
 
-def test_a_folder_changes_as_a_whole_whenever_the_power_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_changes_as_a_whole_whenever_the_power_goes(tmp_path: Path) -> None:
     prepare(tmp_path / "before")
     before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, commit.exchange, dead=True, whole=True)
+    trees = run_with_faults(tmp_path, commit.exchange, dead=True, whole=True)
     after = trees[-1]
     assert after["context/kept"] == before["context/kept"]
     assert "context/roots" not in after
@@ -452,6 +420,27 @@ def test_many_runs_at_once_end_in_one_of_their_states(tmp_path: Path) -> None:
     assert failures == []
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_content_is_on_disk_before_it_is_put_in_place_and_the_folder_after(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    calls: list[tuple[str, int]] = []
+
+    class Watched(Faulty):
+        def done(self, real: Callable[..., Any], result: Any, args: tuple[Any, ...]) -> Any:
+            node = os.fstat(args[0]).st_ino if isinstance(args[0], int) else 0
+            calls.append((real.__name__, node))
+            return result
+
+    with Transaction() as planned:
+        planned.write(tmp_path / "file", b"new", mode=0o600)
+        with struck_by(Watched(0)):
+            planned.commit()
+    file, folder = (tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino
+    order = [
+        call for call in calls if call in {("write", file), ("fsync", file), ("exchange", folder), ("fsync", folder)}
+    ]
+    assert order == [("write", file), ("fsync", file), ("exchange", folder), ("fsync", folder)]
 
 
 @pytest.mark.usefixtures("no_leaks")
