@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.agent.files.faults import failures, power_cuts
-from tests.unit.agent.files.test_transaction import NOBODY, ROOT, Tree, tree, without_leftovers
+from tests.unit.agent.files.trees import NOBODY, ROOT, Tree, tree, without_leftovers
 from tests.unit.agent.provision.world import World, result
 from tests.unit.agent.users import samples
 from tunnel_whisperer import identity, pki
@@ -71,13 +71,10 @@ def told(users: UserSet) -> tuple[int, dict[str, Any], list[str]]:
     return users.generation, known, list(users.apps)
 
 
-@pytest.fixture(params=["ours", "theirs"])
+@pytest.fixture(params=["ours", "theirs"] if ROOT else ["ours"])  # only root can give files away
 def kept_by(request: pytest.FixtureRequest, world: World) -> None:
     """Keep the users in a folder of ours, or in one of the daemon's own user as on a real server."""
-    theirs = request.param == "theirs"
-    if theirs and not ROOT:
-        pytest.skip("only root can give files away")
-    owner = Owner(NOBODY, NOBODY) if theirs else KEEP_OWNER
+    owner = Owner(NOBODY, NOBODY) if request.param == "theirs" else KEEP_OWNER
     world.place = Place(world.root / "serve", world.root / "state" / "serve" / "users.json", owner)
 
 
