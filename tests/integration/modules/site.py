@@ -45,13 +45,13 @@ class Site:
             "apps": ["postgres"],
         }
         base = {"tenant": "acme", "identity_dir": str(self.serve), "users_file": str(self.users_file), "apps": APPS}
-        return {**base, "users": {"alice": alice}, **more}
+        return {**base, "users": {"alice": alice}, "return_uuids": True, **more}
 
     def install(self, **more: Any) -> dict[str, Any]:
         acme: dict[str, Any] = {
             "tenant": "acme",
             "user": "alice",
-            "uuid": "{{ admitted.users.alice.uuid }}",
+            "uuid": "{{ admitted.uuids.alice }}",
             "certificate": "{{ admitted.users.alice.certificate }}",
             "relay": {"host": "relay.example.com", "roots": "{{ authority.root_certificate }}", "links": 3},
             "server_host_keys": ["{{ tenant.host_public_key }}"],

@@ -99,7 +99,7 @@ def test_users(four_calls: FourCalls, site: Site, play: Play) -> None:
     kinds = [{name: user["action"] for name, user in result["users"].items()} for result in results]
     assert kinds[0] == kinds[1] == {"alice": "create", "bob": "create", "carol": "skip", "dave": "keep"}
     assert kinds[2] == kinds[3] == {"alice": "keep", "bob": "keep", "carol": "skip", "dave": "keep"}
-    assert results[1]["users"]["alice"]["uuid"] == results[3]["users"]["alice"]["uuid"]
+    assert results[1]["uuids"] == results[3]["uuids"]
     assert results[3]["users"]["bob"]["certificate"] is None
     assert modes(site.users_file.parent) == {"users.json": "600"}
     kept = json.loads(site.users_file.read_text())["users"]
@@ -121,7 +121,7 @@ def test_contexts(four_calls: FourCalls, site: Site, play: Play) -> None:
     before = play(*site.steps()[:5])
     arguments = site.install()
     acme = arguments["contexts"]["acme"]
-    acme["uuid"], acme["certificate"] = (before[4]["users"]["alice"][name] for name in ("uuid", "certificate"))
+    acme["uuid"], acme["certificate"] = before[4]["uuids"]["alice"], before[4]["users"]["alice"]["certificate"]
     acme["relay"]["roots"] = before[2]["root_certificate"]
     acme["server_host_keys"] = [before[0]["host_public_key"]]
     results = four_calls("contexts", arguments)
@@ -178,7 +178,7 @@ def test_wrong_modes_are_mended_and_told(play: Play, made: Made) -> None:
 
 def test_users_come_go_and_change_alone(play: Play, made: Made) -> None:
     site = made.site
-    alice = made.results[4]["users"]["alice"]
+    before = made.results[4]
     steps = [*site.steps()[:4]]
     unreached = {"alice": {"host": "client1", "apps": ["postgres"], "ports": [80]}}
     results = play(
@@ -189,8 +189,8 @@ def test_users_come_go_and_change_alone(play: Play, made: Made) -> None:
     )[4:]
     assert [result["changed"] for result in results] == [True, True, False]
     assert results[0]["users"]["alice"]["reasons"] == ["it may also reach 127.0.0.1:80"]
-    assert results[0]["users"]["alice"]["uuid"] == alice["uuid"]
-    assert results[0]["users"]["alice"]["certificate"] == alice["certificate"]
+    assert results[0]["uuids"] == before["uuids"]
+    assert results[0]["users"]["alice"]["certificate"] == before["users"]["alice"]["certificate"]
     assert [result["generation"] for result in results] == [2, 3, 3]
 
 

@@ -81,8 +81,10 @@ def test_wrong_input_is_told_whole_and_changes_nothing(play: Play, made: Made) -
         "users.bob.public_key: is an RSA key of 1024 bits",
         "users.bob.ports[0]: 65536 is no port",
         "users['eve\\nroot']: no name for a user",
+        "users.al.csr: is no certificate request",
+        'users.al.public_key: is the key of user "alice" too',
     )
-    fails(one_by_one[10], "users.al.csr: is a private key")
+    fails(one_by_one[10], "users.al.csr: is a private key", 'users.al.public_key: is the key of user "alice" too')
     fails(one_by_one[11], 'users.al.public_key: is the key of user "alice" too')
     fails(
         one_by_one[12],

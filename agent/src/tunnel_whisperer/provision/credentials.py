@@ -70,7 +70,7 @@ class Maker:
         key = self.fresh.tls_key(user.name)
         leaf = user.certificate
         if user.enrolment is not None:
-            leaf = self._sign(user.name, key.public_key(), user.enrolment - self.now)
+            leaf = self._sign(user.name, key.public_key(), user.enrolment - self.now.replace(microsecond=0))
         intermediate = pki.pem(self.authority.certificate) if self.authority else ""
         return Credentials(
             ssh_key=self.fresh.ssh_key(user.name).decode(),

@@ -1,6 +1,6 @@
 """Bundles for the users who are to get one: put together from what was made for them, and sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from tunnel_whisperer.provision.credentials import Fresh
 from tunnel_whisperer.provision.users import Place, UsersOutcome, provision_users
 from tunnel_whisperer.users import times
 from tunnel_whisperer.users.bridges import plan_bridges
-from tunnel_whisperer.users.desired import BundleWish
+from tunnel_whisperer.users.desired import BundleWish, DesiredUser
 from tunnel_whisperer.users.keys import read_public_key
 from tunnel_whisperer.users.model import User
 from tunnel_whisperer.users.plan import Policy
@@ -49,9 +49,24 @@ class Sealer:
     now: datetime
     _sealed: dict[Bundle, bytes] = field(default_factory=dict)
 
+    def check(self, problems: Problems, users: Sequence[DesiredUser]) -> None:
+        """Note why the bundles of these users cannot be made."""
+        for user in users:
+            to = user.bundle.to if user.bundle else None
+            where = f"{below('users', user.name)}.bundle"
+            if to is not None:
+                _check_recipient(problems, to, f"{where}.to")
+            elif user.name in self.passphrases:
+                _check_passphrase(problems, self.passphrases[user.name], below("passphrases", user.name))
+            else:
+                accepted = f"to (an age recipient or an SSH public key), or {below('passphrases', user.name)}"
+                problems.add(where, f"nothing to seal it with is given; accepted: {accepted}")
+        if users and self.relay is None:
+            names = ", ".join(sorted(user.name for user in users))
+            problems.add("relay", f"is missing; bundles are to be made now for: {names}")
+
     def seal(self, outcome: UsersOutcome, host_key: str | None, *, pretend: bool) -> dict[str, Sealed]:
-        """Return the bundles of all who are to get one; raises InvalidInputError, before any is sealed."""
-        self._check(outcome)
+        """Return the bundles of all who are to get one."""
         if not pretend and host_key is None and outcome.credentials:
             raise ConfigError("is missing", where=identity.SSH_HOST_KEY, hint="module tenant makes it")
         return {name: self._one(outcome, name, host_key, pretend=pretend) for name in outcome.credentials}
@@ -101,22 +116,6 @@ class Sealer:
             ends.append(pki.read_certificates(chain)[0].not_valid_after_utc)
         return min((end for end in ends if end is not None), default=self.now)
 
-    def _check(self, outcome: UsersOutcome) -> None:
-        problems = Problems()
-        for name in outcome.credentials:
-            where, wish = below("users", name), _wish(outcome, name)
-            if wish.to is not None:
-                _check_recipient(problems, wish.to, f"{where}.bundle.to")
-            elif name in self.passphrases:
-                _check_passphrase(problems, self.passphrases[name], below("passphrases", name))
-            else:
-                accepted = f"to (an age recipient or an SSH public key), or {below('passphrases', name)}"
-                problems.add(f"{where}.bundle", f"nothing to seal it with is given; accepted: {accepted}")
-        if outcome.credentials and self.relay is None:
-            names = ", ".join(sorted(outcome.credentials))
-            problems.add("relay", f"is missing; bundles are to be made now for: {names}")
-        problems.check()
-
 
 def admit(
     transaction: Transaction,
@@ -138,7 +137,16 @@ def admit(
 
     def plan(at: Transaction) -> tuple[UsersOutcome, str | None]:
         outcome = provision_users(
-            at, given, policy, place, now=sealer.now, apps=apps, target_hosts=target_hosts, pretend=pretend, fresh=fresh
+            at,
+            given,
+            policy,
+            place,
+            now=sealer.now,
+            apps=apps,
+            target_hosts=target_hosts,
+            pretend=pretend,
+            fresh=fresh,
+            check_bundles=sealer.check,
         )
         return outcome, _host_key(at, place.identity_dir)
 

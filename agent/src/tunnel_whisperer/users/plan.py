@@ -1,6 +1,6 @@
 """The difference between the users that are and those that are wanted. Pure; standard library only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -131,6 +131,7 @@ def make_plan(
     InvalidInputError with everything that cannot be.
     """
     problems = Problems()
+    check_wanted(problems, current, desired, policy, making.now)
     known = merge_apps(current.apps, apps, policy)
     maker = _Maker(current, known, policy, making, stale or {}, problems)
     actions = {user.name: maker.action(user) for user in desired.values()}
@@ -141,10 +142,43 @@ def make_plan(
             actions[user.name] = Action(user.name, "delete", ("nobody wants it any more",), before=user)
         elif action := maker.follow_apps(user):
             actions[user.name] = action
-    plan = Plan(current, actions, known)
-    _check_keys(plan, problems)
     problems.check()
-    return plan
+    return Plan(current, actions, known)
+
+
+def check_wanted(
+    problems: Problems, current: UserSet, desired: Mapping[str, DesiredUser], policy: Policy, now: datetime
+) -> None:
+    """Note what cannot be for reasons that do not lie in one user's fields alone."""
+    owners: dict[str, str] = {}
+    for name, key in _keys(current, desired, policy):
+        first = owners.setdefault(key, name)
+        if first != name:
+            problems.add(f"users.{name}.public_key", f'is the key of user "{first}" too')
+    for wanted in desired.values():  # a date that was good when it was set may pass; a new one has to lie ahead
+        expires, before = wanted.grant.expires, current.get(wanted.name)
+        if expires is not None and expires <= now and (before is None or before.grant.expires != expires):
+            message = f"{times.write(expires)} is past; give a later one, or state absent"
+            problems.add(f"users.{wanted.name}.expires", message)
+
+
+def needs_bundle(current: UserSet, wanted: DesiredUser, policy: Policy) -> bool:
+    """Say whether a bundle is to be made for a user now."""
+    return wanted.bundle is not None and (wanted.name not in current or wanted.name in policy.renew)
+
+
+def _keys(current: UserSet, desired: Mapping[str, DesiredUser], policy: Policy) -> Iterator[tuple[str, str]]:
+    """Return the keys of all users as they will be, but for those that are to be made."""
+    for user in current.values():
+        wanted = desired.get(user.name)
+        if wanted is None:
+            if not (policy.purge and user.origin == policy.origin):
+                yield user.name, user.public_key
+        elif wanted.present and wanted.key is None and not needs_bundle(current, wanted, policy):
+            yield user.name, user.public_key
+    for wanted in desired.values():
+        if wanted.present and wanted.key is not None:
+            yield wanted.name, str(wanted.key)
 
 
 def merge_apps(current: Mapping[str, App], wanted: Mapping[str, App] | None, policy: Policy) -> Mapping[str, App]:
@@ -177,7 +211,6 @@ class _Maker:
             if before is None:
                 return Action(wanted.name, "keep")
             return Action(wanted.name, "delete", ("it is to be absent",), before=before)
-        self._check_dates(wanted, before)
         if before is None:
             return self._create(wanted)
         return self._change(before, wanted)
@@ -213,7 +246,7 @@ class _Maker:
         return Action(wanted.name, "create", ("it is new",), None, user, issue, bundle=wanted.bundle is not None)
 
     def _change(self, before: User, wanted: DesiredUser) -> Action:
-        renewed = wanted.bundle is not None and wanted.name in self.policy.renew
+        renewed = needs_bundle(self.current, wanted, self.policy)
         key = self._key(before, wanted, renewed=renewed)
         origin = self.policy.origin if self.policy.adopt else before.origin
         after = replace(
@@ -272,13 +305,6 @@ class _Maker:
             return (f"its enrolment ran out unused on {times.write(ran_out)}; have its bundle made anew",)
         return ()
 
-    def _check_dates(self, wanted: DesiredUser, before: User | None) -> None:
-        """A date that was good when it was set may pass; a new one has to lie ahead."""
-        expires = wanted.grant.expires
-        if expires is not None and expires <= self.making.now and (before is None or before.grant.expires != expires):
-            message = f"{times.write(expires)} is past; give a later one, or state absent"
-            self.problems.add(f"users.{wanted.name}.expires", message)
-
     def _line(self, name: str, key: str, grant: Grant) -> str:
         return authorized_keys.build(read_public_key(key), grant.targets(self.apps), f"{name}@{self.policy.tenant}")
 
@@ -302,11 +328,3 @@ def _terms(before: Grant, after: Grant) -> list[str]:
     if before.single_session != after.single_session:
         reasons.append(f"single_session is {after.single_session}")
     return reasons
-
-
-def _check_keys(plan: Plan, problems: Problems) -> None:
-    owners: dict[str, str] = {}
-    for user in plan.outcome(lambda _: "").values():
-        first = owners.setdefault(user.public_key, user.name)
-        if first != user.name:
-            problems.add(f"users.{user.name}.public_key", f'is the key of user "{first}" too')
