@@ -10,7 +10,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils import agent_source
 
-ARGUMENTS = ("apps", "groups", "users", "servers", "client_hosts", "relay_hosts", "passphrases")
+ARGUMENTS = ("apps", "groups", "users", "servers", "client_hosts", "relay_hosts", "renew_bundles")
 
 
 class ActionModule(ActionBase):
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
                     client_hosts=tuple(given.get("client_hosts") or ()),
                     relay_hosts=tuple(given.get("relay_hosts") or ()),
                     groups=given.get("groups"),
-                    passphrases=tuple(given.get("passphrases") or ()),
+                    renew_bundles=given.get("renew_bundles"),
                 )
             )
         except problems.InvalidInputError as error:

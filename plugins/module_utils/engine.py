@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -28,6 +28,29 @@ except ImportError as error:
     MISSING = str(error)
 else:
     MISSING = ""
+
+
+class EngineModule(AnsibleModule):
+    """A module whose arguments hold whole inventories, and secrets; of a dict or a list only its size is told."""
+
+    def invocation(self) -> dict[str, Any]:
+        """Return the arguments as they may be told."""
+        return {
+            name: f"({len(value)} items)" if isinstance(value, dict | list) else value
+            for name, value in self.params.items()
+        }
+
+    def exit_json(self, **result: Any) -> NoReturn:
+        """End well."""
+        super().exit_json(**{"invocation": {"module_args": self.invocation()}, **result})
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        """End badly."""
+        super().fail_json(msg, **{"invocation": {"module_args": self.invocation()}, **result})
+
+    def _log_invocation(self) -> None:
+        """Note in the host's journal that the module ran; Ansible itself would write all arguments there."""
+        self.log("Invoked with " + " ".join(f"{name}={value}" for name, value in self.invocation().items()))
 
 
 class Call:
@@ -71,7 +94,7 @@ def run(
     without_agent: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
     """Be the module: `execute` plans and returns the result; `without_agent` is what a run without the agent tells."""
-    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True)
+    module = EngineModule(argument_spec=argument_spec, supports_check_mode=True)
     if MISSING:
         _run_without_agent(module, without_agent)
     changes: list[Change] = []

@@ -33,7 +33,7 @@ options:
       - Users by name. Each has C(tenant), C(apps) or C(ports) or both, or C(groups) that have them, and one of
         C(host) (a managed client), C(bundle) and C(public_key). A port is a number, or C(host:port).
       - A C(bundle) has C(to) (an age recipient or an SSH public key that it is encrypted to; without it a passphrase is
-        needed), C(kind) (V(enrolment), the default, or V(identity)) and C(hours) (so long an enrolment may be used).
+        needed when it is made), C(kind) (V(enrolment), the default, or V(identity)) and C(hours) (so long an enrolment may be used).
       - Each may have C(not_before) and C(expires) (a day or a moment, UTC), C(single_session) (V(off), V(refuse) or
         V(takeover)), C(local_ports) (a mapping from port to local port), C(context) (by default the tenant's name),
         C(comment) and C(state) (V(present) or V(absent)).
@@ -44,9 +44,9 @@ options:
       - Named lists of C(apps) and C(ports) that users can be given together, by name.
     type: dict
     default: {}
-  passphrases:
+  renew_bundles:
     description:
-      - The names of the users for whose bundle there is a passphrase.
+      - The names of users whose bundle is to be made anew.
     type: list
     elements: str
     default: []
@@ -103,6 +103,7 @@ tenants:
       server: server1
       relay: relay1
       target_hosts: []
+      renew_bundles: []
       apps:
         postgres: {ports: [5432], host: 127.0.0.1, local_ports: {}, description: ""}
       users:

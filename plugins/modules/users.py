@@ -19,8 +19,9 @@ description:
     request, a certificate. A new key brings a new UUID.
   - A user whose host was not reached (C(host) without C(public_key)) keeps its key, UUID and certificate; what it may
     reach is as wanted all the same. One that is not known yet is skipped.
+  - A user with C(bundle) gets keys made here, and a file with them, sealed here, so that nothing plain leaves the host.
+    It is made when the user is new, and when O(renew_bundles) asks for it.
   - The daemon takes up the changed file at once; nobody else's connection is touched.
-  - The result holds secrets (UUIDs), so set C(no_log) on the task.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes
   - tunnel_whisperer.tw.attributes.files
@@ -65,6 +66,53 @@ options:
     description:
       - The group the file belongs to, likewise.
     type: str
+  renew_bundles:
+    description:
+      - Users whose bundle is made anew. What they had before, an enrolment or lasting keys, does not serve any more.
+    type: list
+    elements: str
+    default: []
+  passphrases:
+    description:
+      - For each user whose bundle is made now and is not sealed to a key (C(bundle.to)), the passphrase that seals it,
+        at least 12 characters. Each takes about two seconds and up to 1 GiB of memory on the host.
+    type: dict
+    default: {}
+  relay:
+    description:
+      - How users with a bundle reach the relay. It is needed when a bundle is made.
+    type: dict
+    suboptions:
+      host:
+        description:
+          - The relay's public name.
+        type: str
+        required: true
+      port:
+        description:
+          - Its port.
+        type: int
+        default: 443
+      profile:
+        description:
+          - How links look from outside; V(h2) as a browser does, V(h1) is faster.
+        type: str
+        choices: [h2, h1]
+        default: h2
+      links:
+        description:
+          - How many links are held at once, 1 to 8.
+        type: int
+        default: 2
+      roots:
+        description:
+          - The roots by which the relay's TLS certificate is known, in PEM form, where those of the system do not do.
+        type: str
+  return_uuids:
+    description:
+      - Whether the result has the users' UUIDs. They are secrets, so set C(no_log) on the task then.
+    type: bool
+    default: false
   purge:
     description:
       - Whether to remove users and apps that this module made and that are not in O(users) and O(apps). Others are
@@ -82,6 +130,7 @@ options:
     choices: [never, missing, always]
     default: missing
 seealso:
+  - module: tunnel_whisperer.tw.users_info
   - module: tunnel_whisperer.tw.plan
   - module: tunnel_whisperer.tw.contexts
   - module: tunnel_whisperer.tw.tenant
@@ -104,9 +153,28 @@ EXAMPLES = r"""
         expires: 2027-01-31
         public_key: "{{ hostvars['client1'].client_identity.contexts.acme.ssh_public_key }}"
         csr: "{{ hostvars['client1'].client_identity.contexts.acme.csr }}"
+      dora:
+        apps: [postgres]
+        bundle:
+          to: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
       bob:
         state: absent
-  no_log: true
+    relay:
+      host: relay.example.com
+  register: admitted
+
+- name: Give dora another bundle; the one she had ends
+  tunnel_whisperer.tw.users:
+    tenant: acme
+    users:
+      dora:
+        apps: [postgres]
+        bundle: {}
+    passphrases:
+      dora: "{{ vault_passphrase_of_dora }}"
+    renew_bundles: [dora]
+    relay:
+      host: relay.example.com
   register: admitted
 """
 
@@ -114,8 +182,11 @@ RETURN = r"""
 users:
   description:
     - What happened to each user that was mentioned or removed.
-    - C(action) is one of V(create), V(change), V(delete), V(keep) and V(skip), C(reasons) say why. C(uuid) is a secret.
-      C(certificate) is the user's certificate with the tenant's behind it.
+    - C(action) is one of V(create), V(change), V(delete), V(keep) and V(skip), C(reasons) say why.
+    - C(certificate) is the user's certificate with the tenant's behind it, C(enrolment) the moment up to which a user
+      may enrol that has not yet.
+    - C(bundle) tells of a bundle that is made now, its C(kind), what opens it (C(lock), V(passphrase) or V(keys)), and
+      C(until) when it is of use.
   returned: success
   type: dict
   sample:
@@ -123,8 +194,28 @@ users:
       action: change
       changed: true
       reasons: ['it may also reach 127.0.0.1:8080']
-      uuid: 6f1f0c0e-6f0c-4d5e-9f65-6a7b9a3c9f10
       certificate: "-----BEGIN CERTIFICATE-----..."
+      enrolment:
+      bundle:
+    dora:
+      action: create
+      changed: true
+      reasons: [it is new]
+      certificate:
+      enrolment: "2026-11-28T12:00:00Z"
+      bundle: {kind: enrolment, lock: keys, until: "2026-11-28T12:00:00Z"}
+bundles:
+  description: The bundles that were made now, by user, each a sealed file in base64; V(none) in check mode.
+  returned: success
+  type: dict
+  sample:
+    dora: YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSB...
+uuids:
+  description: The UUID of each user that was mentioned and is there.
+  returned: when O(return_uuids)
+  type: dict
+  sample:
+    alice: 6f1f0c0e-6f0c-4d5e-9f65-6a7b9a3c9f10
 generation:
   description: Grows by one with every change of the file; V(none) in check mode where the agent is not installed yet.
   returned: success
@@ -137,39 +228,65 @@ problems:
   sample: ['users.alice.public_key: is cut short']
 """
 
+import base64
 from typing import Any
 
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
 
+RELAY: dict[str, Any] = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 443},
+    "profile": {"type": "str", "choices": ["h2", "h1"], "default": "h2"},
+    "links": {"type": "int", "default": 2},
+    "roots": {"type": "str"},
+}
+
 
 def execute(call: engine.Call) -> dict[str, Any]:
-    """Plan the users file."""
-    from tunnel_whisperer.provision.users import Place, provision_users
+    """Plan the users file, and make bundles."""
+    from tunnel_whisperer.bundle import Relay
+    from tunnel_whisperer.provision.sealing import Sealer, admit
+    from tunnel_whisperer.provision.users import Place
     from tunnel_whisperer.users.plan import Policy
 
     params = call.params
-    outcome = provision_users(
+    outcome, sealed = admit(
         call.transaction,
         params["users"],
-        Policy(params["tenant"], purge=params["purge"], regenerate=params["regenerate"]),
+        Policy(
+            params["tenant"],
+            purge=params["purge"],
+            regenerate=params["regenerate"],
+            renew=frozenset(params["renew_bundles"]),
+        ),
         Place(
             call.path("identity_dir"), call.path("users_file"), call.owner(user=params["owner"], group=params["group"])
         ),
-        now=call.now,
+        Sealer(
+            params["tenant"], Relay(**params["relay"]) if params["relay"] else None, params["passphrases"], call.now
+        ),
         apps=params["apps"],
-        target_hosts=params["target_hosts"],
+        target_hosts=tuple(params["target_hosts"]),
         pretend=call.check_mode,
     )
-    return {
-        "users": {name: outcome.result(action) for name, action in outcome.plan.actions.items()},
-        "generation": outcome.users.generation,
-    }
+    users = {name: {**outcome.result(action), "bundle": None} for name, action in outcome.plan.actions.items()}
+    bundles = {}
+    for name, one in sealed.items():
+        users[name]["bundle"] = one.as_data()
+        bundles[name] = None if one.content is None else base64.b64encode(one.content).decode()
+    result = {"users": users, "bundles": bundles, "generation": outcome.users.generation}
+    return {**result, "uuids": outcome.uuids} if params["return_uuids"] else result
+
+
+UNKNOWN = ("certificate", "enrolment", "bundle")
+"""What nobody knows of a user before the engine is there."""
 
 
 def without_agent(params: dict[str, Any]) -> dict[str, Any]:
     """Tell what can be told when the engine is not there."""
-    told = {"action": "create", "changed": True, "reasons": ["it is new"], "uuid": None, "certificate": None}
-    return {"users": {name: dict(told) for name in params["users"]}, "generation": None}
+    told = {"action": "create", "changed": True, "reasons": ["it is new"], **dict.fromkeys(UNKNOWN)}
+    result = {"users": {name: dict(told) for name in params["users"]}, "bundles": {}, "generation": None}
+    return {**result, "uuids": {}} if params["return_uuids"] else result
 
 
 def main() -> None:
@@ -184,6 +301,10 @@ def main() -> None:
             "users_file": {"type": "path", "default": "/var/lib/tw/serve/users.json"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
+            "renew_bundles": {"type": "list", "elements": "str", "default": []},
+            "passphrases": {"type": "dict", "default": {}, "no_log": True},
+            "relay": {"type": "dict", "options": RELAY},
+            "return_uuids": {"type": "bool", "default": False},
             "purge": {"type": "bool", "default": False},
             "regenerate": {"type": "str", "choices": ["never", "missing", "always"], "default": "missing"},
         },

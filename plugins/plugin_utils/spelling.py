@@ -11,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
-ALSO_KNOWN = frozenset({"control_pki_passphrase", "tw_apps", "tw_bundle_passphrases", "tw_groups", "tw_users"})
+ALSO_KNOWN = frozenset(
+    {"control_pki_passphrase", "tw_apps", "tw_bundle_passphrases", "tw_groups", "tw_renew_bundles", "tw_users"}
+)
 """Variables that no role's specification names: secrets, and the data all roles share."""
 
 _CLOSE = 0.86

@@ -118,7 +118,8 @@ def known(where: Iterable[Place] | None = None) -> list[Context]:
     found = []
     for place in places() if where is None else where:
         with contextlib.suppress(PermissionError):
-            found += [Context(file.parent.name, place) for file in sorted(place.contexts.glob(f"*/{CONFIG_FILE}"))]
+            files = sorted(place.contexts.glob(f"*/{CONFIG_FILE}"))  # a dot begins what a change puts beside a context
+            found += [Context(file.parent.name, place) for file in files if not file.parent.name.startswith(".")]
     return found
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _LISTED = 12
 """So many known names are listed in a message; more would drown it."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 _NAME_FAULTS: Mapping[str, Callable[[str], str | None]] = {"tenant": names.tenant_fault, "user": names.user_fault}
 
@@ -134,5 +134,6 @@ def quote(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    """Shorten what a hostile value made long."""
+    """Shorten what a hostile value made long, and show what only looks like a letter we know."""
+    text = text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 160 else f"{text[:90]}...{text[-60:]}"

@@ -34,14 +34,16 @@ def play(tmp_path_factory: pytest.TempPathFactory, collections: str) -> Play:
     home = tmp_path_factory.mktemp("ansible")
 
     def run(
-        *tasks: tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]], python: str = sys.executable
+        *tasks: tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]],
+        python: str | Path = sys.executable,
+        verbose: bool = False,
     ) -> list[Result]:
         book = [
             {
                 "hosts": "localhost",
                 "connection": "local",
                 "gather_facts": False,
-                "vars": {"ansible_python_interpreter": python},
+                "vars": {"ansible_python_interpreter": str(python)},
                 "tasks": [
                     {
                         module if "." in module else f"{COLLECTION}.{module}": arguments,
@@ -63,6 +65,7 @@ def play(tmp_path_factory: pytest.TempPathFactory, collections: str) -> Play:
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "--diff", str(home / "book.json")]
+        command += ["-vvv"] if verbose else []
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         try:
             told = json.loads(done.stdout[done.stdout.index("{") :])

@@ -12,6 +12,7 @@ from typing import Any
 Result = dict[str, Any]
 
 PASSPHRASE = "correct horse battery"
+APPS = {"postgres": {"ports": [5432], "local_ports": {"5432": 15432}}}
 BRIDGES = [{"name": "postgres", "host": "127.0.0.1", "port": 5432, "local_port": 15432}]
 
 
@@ -42,16 +43,15 @@ class Site:
             "public_key": "{{ client.contexts.acme.ssh_public_key }}",
             "csr": "{{ client.contexts.acme.csr }}",
             "apps": ["postgres"],
-            "bridges": BRIDGES,
         }
-        base = {"tenant": "acme", "identity_dir": str(self.serve), "users_file": str(self.users_file)}
-        return {**base, "users": {"alice": alice}, **more}
+        base = {"tenant": "acme", "identity_dir": str(self.serve), "users_file": str(self.users_file), "apps": APPS}
+        return {**base, "users": {"alice": alice}, "return_uuids": True, **more}
 
     def install(self, **more: Any) -> dict[str, Any]:
         acme: dict[str, Any] = {
             "tenant": "acme",
             "user": "alice",
-            "uuid": "{{ admitted.users.alice.uuid }}",
+            "uuid": "{{ admitted.uuids.alice }}",
             "certificate": "{{ admitted.users.alice.certificate }}",
             "relay": {"host": "relay.example.com", "roots": "{{ authority.root_certificate }}", "links": 3},
             "server_host_keys": ["{{ tenant.host_public_key }}"],

@@ -10,7 +10,6 @@ from typing import Any
 
 from tests.integration.modules.conftest import Play
 from tests.integration.modules.site import (
-    BRIDGES,
     PASSPHRASE,
     Made,
     Result,
@@ -91,16 +90,16 @@ def test_users(four_calls: FourCalls, site: Site, play: Play) -> None:
     key, csr = (before[1]["contexts"]["acme"][name] for name in ("ssh_public_key", "csr"))
     bob = tool("ssh-keygen", "-yf", new_key(site.root / "bob")).strip()
     users = {
-        "alice": {"host": "client1", "public_key": key, "csr": csr, "bridges": BRIDGES},
-        "bob": {"public_key": bob, "ports": [80], "bridges": [{"port": 80}]},
-        "carol": {"host": "client2", "bridges": BRIDGES},
+        "alice": {"host": "client1", "public_key": key, "csr": csr, "apps": ["postgres"]},
+        "bob": {"public_key": bob, "ports": [80]},
+        "carol": {"host": "client2", "apps": ["postgres"]},
         "dave": {"state": "absent"},
     }
     results = four_calls("users", site.users(users=users, purge=True))
     kinds = [{name: user["action"] for name, user in result["users"].items()} for result in results]
     assert kinds[0] == kinds[1] == {"alice": "create", "bob": "create", "carol": "skip", "dave": "keep"}
     assert kinds[2] == kinds[3] == {"alice": "keep", "bob": "keep", "carol": "skip", "dave": "keep"}
-    assert results[1]["users"]["alice"]["uuid"] == results[3]["users"]["alice"]["uuid"]
+    assert results[1]["uuids"] == results[3]["uuids"]
     assert results[3]["users"]["bob"]["certificate"] is None
     assert modes(site.users_file.parent) == {"users.json": "600"}
     kept = json.loads(site.users_file.read_text())["users"]
@@ -122,7 +121,7 @@ def test_contexts(four_calls: FourCalls, site: Site, play: Play) -> None:
     before = play(*site.steps()[:5])
     arguments = site.install()
     acme = arguments["contexts"]["acme"]
-    acme["uuid"], acme["certificate"] = (before[4]["users"]["alice"][name] for name in ("uuid", "certificate"))
+    acme["uuid"], acme["certificate"] = before[4]["uuids"]["alice"], before[4]["users"]["alice"]["certificate"]
     acme["relay"]["roots"] = before[2]["root_certificate"]
     acme["server_host_keys"] = [before[0]["host_public_key"]]
     results = four_calls("contexts", arguments)
@@ -179,10 +178,9 @@ def test_wrong_modes_are_mended_and_told(play: Play, made: Made) -> None:
 
 def test_users_come_go_and_change_alone(play: Play, made: Made) -> None:
     site = made.site
-    alice = made.results[4]["users"]["alice"]
+    before = made.results[4]
     steps = [*site.steps()[:4]]
-    wider = [*BRIDGES, {"name": "web", "port": 80}]
-    unreached = {"alice": {"host": "client1", "bridges": wider}}
+    unreached = {"alice": {"host": "client1", "apps": ["postgres"], "ports": [80]}}
     results = play(
         *steps,
         ("users", site.users(users=unreached, purge=True)),
@@ -191,8 +189,8 @@ def test_users_come_go_and_change_alone(play: Play, made: Made) -> None:
     )[4:]
     assert [result["changed"] for result in results] == [True, True, False]
     assert results[0]["users"]["alice"]["reasons"] == ["it may also reach 127.0.0.1:80"]
-    assert results[0]["users"]["alice"]["uuid"] == alice["uuid"]
-    assert results[0]["users"]["alice"]["certificate"] == alice["certificate"]
+    assert results[0]["uuids"] == before["uuids"]
+    assert results[0]["users"]["alice"]["certificate"] == before["users"]["alice"]["certificate"]
     assert [result["generation"] for result in results] == [2, 3, 3]
 
 

@@ -7,7 +7,6 @@ import os
 
 from tests.integration.modules.conftest import Play
 from tests.integration.modules.site import (
-    BRIDGES,
     PASSPHRASE,
     Made,
     Site,
@@ -54,14 +53,14 @@ def test_wrong_input_is_told_whole_and_changes_nothing(play: Play, made: Made) -
             "users",
             site.users(
                 users={
-                    "bob": {"public_key": weak, "bridges": [{"port": 65536}]},
+                    "bob": {"public_key": weak, "ports": [65536]},
                     "eve\nroot": {"state": "absent"},
-                    "al": {"public_key": context["ssh_public_key"], "csr": "x", "bridges": BRIDGES},
+                    "al": {"public_key": context["ssh_public_key"], "csr": "x", "ports": [5432]},
                 }
             ),
         ),
-        ("users", site.users(users={"al": {"public_key": context["ssh_public_key"], "csr": key, "bridges": BRIDGES}})),
-        ("users", site.users(users={"al": {"public_key": context["ssh_public_key"], "bridges": BRIDGES}})),
+        ("users", site.users(users={"al": {"public_key": context["ssh_public_key"], "csr": key, "ports": [5432]}})),
+        ("users", site.users(users={"al": {"public_key": context["ssh_public_key"], "ports": [5432]}})),
         ("contexts", site.prepare(contexts={"serve": {"tenant": "acme", "user": "server"}, "../x": {}})),
         ("contexts", site.prepare(contexts={"acme": {"tenant": "acme", "user": "bob", "certificate": chain}})),
     )
@@ -79,11 +78,13 @@ def test_wrong_input_is_told_whole_and_changes_nothing(play: Play, made: Made) -
     fails(one_by_one[8], "ca.crt: is not for tenant umbrella")
     fails(
         one_by_one[9],
-        "users.bob.bridges[0].port: 65536 is no port",
         "users.bob.public_key: is an RSA key of 1024 bits",
+        "users.bob.ports[0]: 65536 is no port",
         "users['eve\\nroot']: no name for a user",
+        "users.al.csr: is no certificate request",
+        'users.al.public_key: is the key of user "alice" too',
     )
-    fails(one_by_one[10], "users.al.csr: is a private key")
+    fails(one_by_one[10], "users.al.csr: is a private key", 'users.al.public_key: is the key of user "alice" too')
     fails(one_by_one[11], 'users.al.public_key: is the key of user "alice" too')
     fails(
         one_by_one[12],

@@ -6,6 +6,7 @@ Standard library only.
 """
 
 from tunnel_whisperer.files.paths import open_directory, read
-from tunnel_whisperer.files.transaction import KEEP_OWNER, Change, Owner, Transaction
+from tunnel_whisperer.files.steps import KEEP_OWNER, Owner
+from tunnel_whisperer.files.transaction import Change, Transaction
 
 __all__ = ["KEEP_OWNER", "Change", "Owner", "Transaction", "open_directory", "read"]

@@ -95,9 +95,9 @@ def public_key(certificate: x509.Certificate) -> TlsPublicKey | None:
     return key if isinstance(key, TlsPublicKey) else None
 
 
-def make_root(now: datetime) -> Authority:
-    """Make a relay's root."""
-    key = make_key()
+def make_root(now: datetime, key: TlsKey | None = None) -> Authority:
+    """Make a relay's root, of this key or a new one."""
+    key = key or make_key()
     name = _name(ROOT_NAME)
     builder = _builder(name, name, key.public_key(), now, timedelta(days=ROOT_DAYS))
     builder = _for_authority(builder, key.public_key(), path_length=1)

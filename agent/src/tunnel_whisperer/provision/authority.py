@@ -77,6 +77,8 @@ def _root(files: IdentityFiles, passphrase: str, now: datetime) -> pki.Authority
     if sealed is None and certificate is None:
         root = pki.make_root(now)
         sealed = pki.encrypt_key(root.key, passphrase)
+    elif sealed is not None and certificate is None and not _signed(files):  # the first run was killed halfway
+        root = pki.make_root(now, _open_key(files.directory, sealed, passphrase))
     elif sealed is None or certificate is None:
         missing = ROOT_KEY if sealed is None else ROOT_CERTIFICATE
         raise ConfigError("is missing", where=str(files.directory / missing), hint="put it back from a backup")
@@ -87,16 +89,28 @@ def _root(files: IdentityFiles, passphrase: str, now: datetime) -> pki.Authority
     return root
 
 
-def _open_root(directory: Path, sealed: bytes, certificate: str, passphrase: str) -> pki.Authority:
-    place = directory / ROOT_KEY
+def _signed(files: IdentityFiles) -> bool:
+    """Say whether the root has signed anything yet."""
+    transaction, operators = files.transaction, files.directory / "operators"
+    certificates = [operators / name / identity.TLS_CHAIN for name in transaction.names(operators)]
+    return bool(transaction.names(files.directory / "tenants")) or any(map(transaction.read, certificates))
+
+
+def _open_key(directory: Path, sealed: bytes, passphrase: str) -> pki.TlsKey:
     try:
-        key = pki.load_key(sealed, passphrase)
-        place = directory / ROOT_CERTIFICATE
+        return pki.load_key(sealed, passphrase)
+    except ValueError as error:
+        raise ConfigError(str(error), where=str(directory / ROOT_KEY)) from None
+
+
+def _open_root(directory: Path, sealed: bytes, certificate: str, passphrase: str) -> pki.Authority:
+    key, place = _open_key(directory, sealed, passphrase), str(directory / ROOT_CERTIFICATE)
+    try:
         found = pki.read_certificates(certificate)[:1]
     except ValueError as error:
-        raise ConfigError(str(error), where=str(place)) from None
+        raise ConfigError(str(error), where=place) from None
     if found[0].public_key() != key.public_key():
-        raise ConfigError(f"is not for the key in {ROOT_KEY}", where=str(place), hint="put both back from one backup")
+        raise ConfigError(f"is not for the key in {ROOT_KEY}", where=place, hint="put both back from one backup")
     return pki.Authority(key, found)
 
 

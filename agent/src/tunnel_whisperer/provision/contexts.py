@@ -16,8 +16,8 @@ from tunnel_whisperer.files import KEEP_OWNER, Owner, Transaction
 from tunnel_whisperer.places import CONFIG_FILE
 from tunnel_whisperer.problems import Problems, below, quote
 from tunnel_whisperer.provision.identities import DAEMON_MODE, OWNER_MODE, IdentityFiles, read_uuid
+from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 from tunnel_whisperer.users.inventory import RESERVED_CONTEXTS
-from tunnel_whisperer.users.model import ORIGIN_INVENTORY
 
 ORIGIN_FILE = "origin"
 """Says who made a context; a purge removes only contexts of its own origin."""
@@ -120,6 +120,7 @@ def provision_contexts(
     results: dict[str, ContextResult] = {}
     for context in wanted:
         home = directory / context.name
+        transaction.whole(home)
         _check_free(transaction, home, origin, problems, context, replace=replace)
         transaction.directory(home, mode=access.directory, owner=access.owner)
         files = IdentityFiles(transaction, home, access.owner, access.private)

@@ -13,8 +13,8 @@ from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.files import KEEP_OWNER, Owner, Transaction
 from tunnel_whisperer.places import CONFIG_FILE, Context, Place
 from tunnel_whisperer.provision.contexts import read_origin
+from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 from tunnel_whisperer.users.inventory import RESERVED_CONTEXTS
-from tunnel_whisperer.users.model import ORIGIN_INVENTORY
 
 
 def use(transaction: Transaction, context: Context, here: Sequence[Place]) -> bool:

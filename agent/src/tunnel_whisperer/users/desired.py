@@ -67,20 +67,18 @@ class DesiredUser:
 
 
 def read_desired(
-    given: object, apps: Mapping[str, App], *, hosts: Collection[str] = (), where: str = "users"
+    problems: Problems, given: object, apps: Mapping[str, App], *, hosts: Collection[str] = (), where: str = "users"
 ) -> dict[str, DesiredUser]:
     """Read users by name, as module `plan` returns them with `public_key` and `csr` put in for managed hosts.
 
-    `hosts` are those behind the server that may be reached. Raises InvalidInputError with everything that is wrong.
+    `hosts` are those behind the server that may be reached. What is wrong is noted.
     """
-    problems = Problems()
     found: dict[str, DesiredUser] = {}
     for given_name, fields in problems.mapping(given, where).items():
         at = below(where, given_name)
         user = read_user(problems, given_name, problems.mapping(fields, at, USER_FIELDS), at, apps, hosts=hosts)
         if user is not None:
             found[user.name] = user
-    problems.check()
     return found
 
 
@@ -134,6 +132,8 @@ def _check_ways(problems: Problems, found: Mapping[object, object], where: str) 
 
 
 def _read_bundle(problems: Problems, value: object, where: str) -> BundleWish | None:
+    """Read what is wished of a bundle; None where something is wrong with it, which is noted."""
+    before = len(problems)
     found = problems.mapping(value, where, _BUNDLE_FIELDS)
     kind: BundleKind = "identity" if found.get("kind") == "identity" else "enrolment"
     problems.one_of("kind of bundle", found.get("kind", kind), BUNDLE_KINDS, f"{where}.kind")
@@ -144,7 +144,8 @@ def _read_bundle(problems: Problems, value: object, where: str) -> BundleWish | 
         )
         hours = ENROLMENT_HOURS
     to = found.get("to")
-    return BundleWish(kind, None if to is None else problems.read(read_recipient, to, f"{where}.to"), hours)
+    recipient = None if to is None else problems.read(read_recipient, to, f"{where}.to")
+    return BundleWish(kind, recipient, hours) if len(problems) == before else None
 
 
 def read_recipient(value: object) -> str:

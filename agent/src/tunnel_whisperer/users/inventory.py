@@ -28,7 +28,7 @@ _USER_FIELDS = ("tenant", "groups", *(name for name in USER_FIELDS if name != "c
 class Inventory:
     """What was asked for, as it was given: `apps`, `groups` and `users` by name, `servers` by inventory host.
 
-    `passphrases` are the names of the users whose bundle can be sealed with one.
+    `renew_bundles` are the names of users whose bundle is to be made anew.
     """
 
     apps: object
@@ -37,7 +37,7 @@ class Inventory:
     client_hosts: tuple[str, ...]
     relay_hosts: tuple[str, ...]
     groups: object = None
-    passphrases: Collection[str] = ()
+    renew_bundles: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class _Reader:
     groups: dict[str, _Group] = field(default_factory=dict)
     tenants: dict[str, _Tenant] = field(default_factory=dict)
     users: dict[str, _User] = field(default_factory=dict)
+    renewals: tuple[str, ...] = ()
 
 
 def resolve(given: Inventory) -> dict[str, dict[str, Any]]:
@@ -88,6 +89,7 @@ def resolve(given: Inventory) -> dict[str, dict[str, Any]]:
     _read_groups(reader)
     for name, fields in reader.problems.mapping(given.users, "tw_users").items():
         _read_user(reader, name, fields)
+    _read_renewals(reader)
     _check_keys(reader)
     _check_clients(reader)
     reader.problems.check()
@@ -157,9 +159,6 @@ def _read_user(reader: _Reader, given_name: object, fields: object) -> None:
     _check_place(reader, found, tenant, where)
     if wanted is None:
         return
-    if wanted.bundle is not None and wanted.bundle.to is None and wanted.name not in reader.given.passphrases:
-        passphrase = f"a passphrase in tw_bundle_passphrases.{wanted.name}"
-        problems.add(f"{where}.bundle", f"needs `to` (an age recipient or an SSH public key), or {passphrase}")
     if tenant is not None:
         bridges = plan_bridges(Problems(), wanted.grant, reader.apps, where)
         reader.users[wanted.name] = _User(tenant, wanted, bridges)
@@ -205,6 +204,15 @@ def _all_hosts(reader: _Reader) -> set[str]:
     return {host for tenant in reader.tenants.values() for host in tenant.target_hosts} | {
         target.host for app in reader.apps.values() for target in app.targets
     }
+
+
+def _read_renewals(reader: _Reader) -> None:
+    problems, where = reader.problems, "tw_renew_bundles"
+    names = read_names(problems, reader.given.renew_bundles, where, "user", reader.users)
+    for name in names:
+        if reader.users[name].wanted.bundle is None:
+            problems.add(where, f'user "{name}" has no bundle')
+    reader.renewals = names
 
 
 def _check_keys(reader: _Reader) -> None:
@@ -253,6 +261,7 @@ def _tenants(reader: _Reader) -> dict[str, Any]:
                 if all(target.reachable(tenant.target_hosts) for target in app.targets)
             },
             "users": {},
+            "renew_bundles": [user for user in reader.renewals if reader.users[user].tenant == name],
         }
         for name, tenant in reader.tenants.items()
     }

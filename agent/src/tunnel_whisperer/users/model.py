@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 
-from tunnel_whisperer.users import authorized_keys
+from tunnel_whisperer.users import authorized_keys, times
 from tunnel_whisperer.users.grants import NOTHING, ORIGIN_INVENTORY, App, Grant
 from tunnel_whisperer.users.targets import Target
 
@@ -39,6 +39,17 @@ class User:
         """Say whether this user may come in now."""
         begin, ends = self.grant.not_before, (self.grant.expires, self.enrolment)
         return (begin is None or now >= begin) and all(end is None or now < end for end in ends)
+
+    def state(self, now: datetime) -> str:
+        """Say in words whether this user may come in now, and if not, why not."""
+        begin, expires, enrolment = self.grant.not_before, self.grant.expires, self.enrolment
+        if expires is not None and now >= expires:
+            return "ended"
+        if enrolment is not None and now >= enrolment:
+            return "enrolment ran out"
+        if begin is not None and now < begin:
+            return "not yet"
+        return "active" if enrolment is None else f"to enrol until {times.write(enrolment)}"
 
     def permits(self, host: str, port: int) -> bool:
         """Say whether this user, while active, may open `host:port` at the server's end."""

@@ -1,6 +1,6 @@
 """The difference between the users that are and those that are wanted. Pure; standard library only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -25,10 +25,11 @@ Kind = Literal["create", "change", "delete", "keep", "skip"]
 class Policy:
     """How a plan is made.
 
-    `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes users of another origin
-    over. `regenerate` is for UUIDs and certificates: with `never` one that is there stays, whatever its state; with
-    `missing` it is made anew when it no longer serves (another key, another authority, half of its life over); with
-    `always` each time. `renew` names the users who are to get a new bundle, which ends what they had.
+    `purge` removes users and apps of the same origin that nobody wants any more; `adopt` takes those of another origin
+    over. `drop_apps` names apps that are to go. `regenerate` is for UUIDs and certificates: with `never` one that is
+    there stays, whatever its state; with `missing` it is made anew when it no longer serves (another key, another
+    authority, half of its life over); with `always` each time. `renew` names the users who are to get a new bundle,
+    which ends what they had.
     """
 
     tenant: str
@@ -37,10 +38,11 @@ class Policy:
     adopt: bool = True
     regenerate: Regenerate = "missing"
     renew: frozenset[str] = frozenset()
+    drop_apps: frozenset[str] = frozenset()
 
 
-def new_uuid() -> str:
-    """Make a UUID, in its usual form."""
+def new_uuid(_name: str = "") -> str:
+    """Make a UUID, in its usual form, for whomever."""
     return str(uuid4())
 
 
@@ -51,10 +53,10 @@ def no_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What a plan takes from outside: the time, new UUIDs, and a new public key for a user who is to get a bundle."""
+    """What a plan takes from outside: the time, and by user's name a new UUID, and a new key for one with a bundle."""
 
     now: datetime
-    uuid: Callable[[], str] = new_uuid
+    uuid: Callable[[str], str] = new_uuid
     key: Callable[[str], str] = no_key
 
 
@@ -129,6 +131,7 @@ def make_plan(
     InvalidInputError with everything that cannot be.
     """
     problems = Problems()
+    check_wanted(problems, current, desired, policy, making.now)
     known = merge_apps(current.apps, apps, policy)
     maker = _Maker(current, known, policy, making, stale or {}, problems)
     actions = {user.name: maker.action(user) for user in desired.values()}
@@ -139,17 +142,56 @@ def make_plan(
             actions[user.name] = Action(user.name, "delete", ("nobody wants it any more",), before=user)
         elif action := maker.follow_apps(user):
             actions[user.name] = action
-    plan = Plan(current, actions, known)
-    _check_keys(plan, problems)
     problems.check()
-    return plan
+    return Plan(current, actions, known)
+
+
+def check_wanted(
+    problems: Problems, current: UserSet, desired: Mapping[str, DesiredUser], policy: Policy, now: datetime
+) -> None:
+    """Note what cannot be for reasons that do not lie in one user's fields alone."""
+    owners: dict[str, str] = {}
+    for name, key in _keys(current, desired, policy):
+        first = owners.setdefault(key, name)
+        if first != name:
+            problems.add(f"users.{name}.public_key", f'is the key of user "{first}" too')
+    for wanted in desired.values():  # a date that was good when it was set may pass; a new one has to lie ahead
+        expires, before = wanted.grant.expires, current.get(wanted.name)
+        if expires is not None and expires <= now and (before is None or before.grant.expires != expires):
+            message = f"{times.write(expires)} is past; give a later one, or state absent"
+            problems.add(f"users.{wanted.name}.expires", message)
+
+
+def needs_bundle(current: UserSet, wanted: DesiredUser, policy: Policy) -> bool:
+    """Say whether a bundle is to be made for a user now."""
+    return wanted.bundle is not None and (wanted.name not in current or wanted.name in policy.renew)
+
+
+def _keys(current: UserSet, desired: Mapping[str, DesiredUser], policy: Policy) -> Iterator[tuple[str, str]]:
+    """Return the keys of all users as they will be, but for those that are to be made."""
+    for user in current.values():
+        wanted = desired.get(user.name)
+        if wanted is None:
+            if not (policy.purge and user.origin == policy.origin):
+                yield user.name, user.public_key
+        elif wanted.present and wanted.key is None and not needs_bundle(current, wanted, policy):
+            yield user.name, user.public_key
+    for wanted in desired.values():
+        if wanted.present and wanted.key is not None:
+            yield wanted.name, str(wanted.key)
 
 
 def merge_apps(current: Mapping[str, App], wanted: Mapping[str, App] | None, policy: Policy) -> Mapping[str, App]:
     """Return the apps as they will be."""
+    kept = {name: app for name, app in current.items() if name not in policy.drop_apps}
     if wanted is None:
-        return current
-    kept = {name: app for name, app in current.items() if not (policy.purge and app.origin == policy.origin)}
+        return kept if policy.drop_apps else current
+    if policy.purge:
+        kept = {name: app for name, app in kept.items() if app.origin != policy.origin}
+    if not policy.adopt:
+        wanted = {
+            name: replace(app, origin=current[name].origin) if name in current else app for name, app in wanted.items()
+        }
     merged = {**kept, **wanted}
     return {name: merged[name] for name in sorted(merged)}
 
@@ -169,7 +211,6 @@ class _Maker:
             if before is None:
                 return Action(wanted.name, "keep")
             return Action(wanted.name, "delete", ("it is to be absent",), before=before)
-        self._check_dates(wanted, before)
         if before is None:
             return self._create(wanted)
         return self._change(before, wanted)
@@ -195,7 +236,7 @@ class _Maker:
             return Action(wanted.name, "skip", (reason,))
         user = User(
             name=wanted.name,
-            uuid=self.making.uuid(),
+            uuid=self.making.uuid(wanted.name),
             authorized_key=self._line(wanted.name, key, wanted.grant),
             grant=wanted.grant,
             origin=self.policy.origin,
@@ -205,7 +246,7 @@ class _Maker:
         return Action(wanted.name, "create", ("it is new",), None, user, issue, bundle=wanted.bundle is not None)
 
     def _change(self, before: User, wanted: DesiredUser) -> Action:
-        renewed = wanted.bundle is not None and wanted.name in self.policy.renew
+        renewed = needs_bundle(self.current, wanted, self.policy)
         key = self._key(before, wanted, renewed=renewed)
         origin = self.policy.origin if self.policy.adopt else before.origin
         after = replace(
@@ -222,7 +263,7 @@ class _Maker:
         if always:
             reasons.append("its UUID and certificate are always made anew")
         if key != before.public_key or always or renewed:
-            after = replace(after, uuid=self.making.uuid())
+            after = replace(after, uuid=self.making.uuid(wanted.name))
         issue = self._issues(before, wanted, always=always, renewed=renewed)
         if issue and not always and not renewed:
             reasons.append(f"it gets a certificate: {self.stale.get(before.name, 'it has none')}")
@@ -244,7 +285,8 @@ class _Maker:
     def _enrolment(self, wanted: DesiredUser) -> datetime | None:
         if wanted.bundle is None or wanted.bundle.kind != "enrolment":
             return None
-        return self.making.now.replace(microsecond=0) + timedelta(hours=wanted.bundle.hours)
+        begin = max(self.making.now, wanted.grant.not_before or self.making.now)
+        return begin.replace(microsecond=0) + timedelta(hours=wanted.bundle.hours)
 
     def _issues(self, before: User, wanted: DesiredUser, *, always: bool, renewed: bool) -> bool:
         if renewed:
@@ -262,13 +304,6 @@ class _Maker:
         if ran_out is not None and ran_out <= now:
             return (f"its enrolment ran out unused on {times.write(ran_out)}; have its bundle made anew",)
         return ()
-
-    def _check_dates(self, wanted: DesiredUser, before: User | None) -> None:
-        """A date that was good when it was set may pass; a new one has to lie ahead."""
-        expires = wanted.grant.expires
-        if expires is not None and expires <= self.making.now and (before is None or before.grant.expires != expires):
-            message = f"{times.write(expires)} is past; give a later one, or state absent"
-            self.problems.add(f"users.{wanted.name}.expires", message)
 
     def _line(self, name: str, key: str, grant: Grant) -> str:
         return authorized_keys.build(read_public_key(key), grant.targets(self.apps), f"{name}@{self.policy.tenant}")
@@ -293,11 +328,3 @@ def _terms(before: Grant, after: Grant) -> list[str]:
     if before.single_session != after.single_session:
         reasons.append(f"single_session is {after.single_session}")
     return reasons
-
-
-def _check_keys(plan: Plan, problems: Problems) -> None:
-    owners: dict[str, str] = {}
-    for user in plan.outcome(lambda _: "").values():
-        first = owners.setdefault(user.public_key, user.name)
-        if first != user.name:
-            problems.add(f"users.{user.name}.public_key", f'is the key of user "{first}" too')

@@ -6,55 +6,15 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.agent.files.trees import NOBODY, ROOT, change, prepare, tree
 from tunnel_whisperer import files
 from tunnel_whisperer.errors import ConfigError, FatalError, RetryableError, TwError
-from tunnel_whisperer.files import Owner, Transaction, transaction
-
-NOBODY = 65534
-ROOT = os.geteuid() == 0
-"""Only root can give files away; for others the tests look at the refusal instead."""
-
-Tree = dict[str, tuple[int, int, int, bytes | None]]
-
-
-def tree(root: Path) -> Tree:
-    """Everything below `root`: mode, owner and content."""
-    found: Tree = {}
-    for path in sorted(root.rglob("*")):
-        at = path.lstat()
-        content = path.read_bytes() if stat.S_ISREG(at.st_mode) else None
-        found[str(path.relative_to(root))] = (stat.S_IMODE(at.st_mode), at.st_uid, at.st_gid, content)
-    return found
-
-
-def change(root: Path) -> Transaction:
-    """A transaction of every kind of change: files and folders made, changed, mended and removed."""
-    planned = Transaction()
-    planned.write(root / "new", b"new", mode=0o600)
-    planned.write(root / "old", b"newer", mode=0o600)
-    planned.write(root / "mode", b"same", mode=0o600)
-    planned.remove(root / "gone")
-    planned.remove(root / "folder")
-    planned.directory(root / "made", mode=0o750)
-    planned.write(root / "made" / "inside", b"inside", mode=0o640)
-    planned.directory(root / "mended", mode=0o700)
-    return planned
-
-
-def prepare(root: Path) -> None:
-    root.mkdir(mode=0o750)
-    for name, content in (("old", b"older"), ("mode", b"same"), ("gone", b"x"), ("kept", b"kept")):
-        (root / name).write_bytes(content)
-        (root / name).chmod(0o644)
-    (root / "folder" / "deeper").mkdir(parents=True)
-    (root / "folder" / "deeper" / "file").write_bytes(b"x")
-    (root / "mended").mkdir(mode=0o755)
+from tunnel_whisperer.files import Owner, Transaction, commit, transaction
 
 
 def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
@@ -83,88 +43,13 @@ def test_planning_changes_nothing_and_a_commit_all(tmp_path: Path) -> None:
         "made": (0o750, None),
         "made/inside": (0o640, b"inside"),
         "mended": (0o700, None),
+        "context": (0o750, None),
+        **{f"context/{name}": (0o644, name.encode()) for name in ("key", "certificate", "roots", "kept")},
     }
     with change(root) as again:
         assert again.changes == []
         again.commit()
     assert tree(root) == found
-
-
-class Faulty:
-    """Stands in for module `os`: of the calls that change something, number `fatal` fails, with `dead` all after it."""
-
-    CHANGING = ("open", "mkdir", "rename", "link", "unlink", "rmdir", "fsync", "fchmod", "fchown")
-
-    def __init__(self, fatal: int, *, dead: bool = False) -> None:
-        self.calls = 0
-        self.fatal = fatal
-        self.dead = dead
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        return self.wrap(real) if name in self.CHANGING else real
-
-    def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **more: Any) -> Any:
-            self.calls += 1
-            if self.calls == self.fatal or (self.dead and self.calls > self.fatal):
-                raise OSError(28, "No space left on device")
-            return real(*args, **more)
-
-        return call
-
-
-def run_with_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dead: bool) -> list[Tree]:
-    """Commit with each call failing in turn; return the tree after each, until a commit meets no fault."""
-    trees = []
-    for fatal in range(1, 200):
-        root = tmp_path / f"root{fatal}"
-        prepare(root)
-        with change(root) as planned:
-            faulty = Faulty(fatal, dead=dead)
-            with monkeypatch.context() as patched:
-                patched.setattr(transaction, "os", faulty)
-                with contextlib.suppress(FatalError):
-                    planned.commit()
-        trees.append(tree(root))
-        if faulty.calls < fatal:
-            return trees
-    raise AssertionError("no end of faults")
-
-
-def test_whatever_fails_all_is_as_before_or_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(tmp_path / "before")
-    before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, dead=False)
-    after = trees[-1]
-    assert len(trees) > 30
-    assert before != after
-    tidying = [found for found in trees if found not in (before, after)]
-    # Once all is done, a fault can only leave something to tidy; what counts is as wanted.
-    for found in tidying:
-        assert {name: entry for name, entry in found.items() if ".tw-old-" not in name} == after
-    assert trees[0] == before
-
-
-def test_after_a_crash_each_file_is_old_or_new_and_the_next_run_tidies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare(tmp_path / "before")
-    before = tree(tmp_path / "before")
-    trees = run_with_faults(tmp_path, monkeypatch, dead=True)
-    after = trees[-1]
-    for number, found in enumerate(trees, start=1):
-        for name in ("old", "mode", "kept"):
-            assert found[name] in (before[name], after.get(name))
-        with change(tmp_path / f"root{number}") as planned:
-            planned.commit()
-        final = tree(tmp_path / f"root{number}")
-        if any(".tw-" in name for name in final):  # nothing was left to change there, so nothing was tidied yet
-            with Transaction() as planned:
-                planned.write(tmp_path / f"root{number}" / "kept", b"touched", mode=0o644)
-                planned.commit()
-            final = {**tree(tmp_path / f"root{number}"), "kept": after["kept"]}
-        assert final == after
 
 
 def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +61,7 @@ def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with change(root) as planned, monkeypatch.context() as patched:
-        patched.setattr(transaction, "_swap", interrupted)
+        patched.setattr(commit, "_swap", interrupted)
         with pytest.raises(KeyboardInterrupt):
             planned.commit()
     assert tree(root) == before
@@ -184,13 +69,13 @@ def test_an_interrupt_undoes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_is_readable_by_others_before_it_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes: list[int] = []
-    real = transaction._swap
+    real = commit._swap
 
     def look(*given: Any) -> None:
         modes.extend(stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir())
         real(*given)
 
-    monkeypatch.setattr(transaction, "_swap", look)
+    monkeypatch.setattr(commit, "_swap", look)
     with Transaction() as planned:
         planned.write(tmp_path / "secret", b"x", mode=0o600, secret=True)
         planned.commit()

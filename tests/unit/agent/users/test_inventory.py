@@ -277,16 +277,24 @@ def test_an_app_suggests_where_its_ports_appear_and_a_user_may_differ() -> None:
     assert local == [15432, 25432]
 
 
-def test_a_bundle_needs_somebody_or_something_to_be_sealed_for() -> None:
+def test_a_bundle_is_told_to_its_server_and_is_the_one_way_to_its_users_credentials() -> None:
     wish = alice(host=None, bundle={"to": str(samples.key()), "hours": 24})
     told = resolve(inventory(wish))["tenants"]["acme"]["users"]["alice"]
     assert told["bundle"] == {"kind": "enrolment", "to": str(samples.key()), "hours": 24}
-    bare = alice(host=None, bundle={})
-    (said,) = problems(bare)
-    assert said.startswith("tw_users.alice.bundle: needs `to`")
-    resolve(inventory(bare, passphrases=("alice",)))
     (said,) = problems(alice(bundle={"to": str(samples.key())}))
     assert said == "tw_users.alice: has bundle beside host or public_key; one way to its credentials is enough"
+
+
+def test_a_bundle_is_made_anew_for_who_has_one() -> None:
+    users = {**alice(), "bob": {"tenant": "umbrella", "apps": ["web"], "bundle": {}}}
+    found = resolve(inventory(users, renew_bundles=["bob"]))["tenants"]
+    assert (found["acme"]["renew_bundles"], found["umbrella"]["renew_bundles"]) == ([], ["bob"])
+    assert problems(users, renew_bundles=["bbo", "alice", "bob", "bob"]) == [
+        'tw_renew_bundles[0]: unknown user "bbo" (did you mean "bob"? known: alice, bob)',
+        'tw_renew_bundles[3]: user "bob" is there already, as tw_renew_bundles[2]',
+        'tw_renew_bundles: user "alice" has no bundle',
+    ]
+    assert problems(users, renew_bundles="bob") == ['tw_renew_bundles: "bob" is no list']
 
 
 JUNK = st.recursive(
@@ -299,13 +307,13 @@ FIELDS += ["expires", "not_before", "single_session", "comment", "x"]
 ODD_USERS = JUNK | st.dictionaries(st.text(max_size=6), st.dictionaries(st.sampled_from(FIELDS), JUNK), max_size=3)
 
 
-@given(ODD_USERS, JUNK, JUNK, JUNK)
+@given(ODD_USERS, JUNK, JUNK, JUNK, JUNK)
 def test_whatever_is_given_the_answer_is_a_plan_or_a_list_of_lines(
-    users: object, apps: object, servers: object, groups: object
+    users: object, apps: object, servers: object, groups: object, renewals: object
 ) -> None:
     lines: tuple[str, ...] = ()
     try:
-        resolve(Inventory(apps, users, servers, ("client1",), ("relay1",), groups))
+        resolve(Inventory(apps, users, servers, ("client1",), ("relay1",), groups, renewals))
     except InvalidInputError as error:
         lines = error.problems
     assert all(line.isprintable() and len(line) < 700 for line in lines)

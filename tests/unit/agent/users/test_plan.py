@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.agent.users import samples
-from tunnel_whisperer.problems import InvalidInputError
+from tunnel_whisperer.problems import InvalidInputError, Problems
 from tunnel_whisperer.users.desired import BundleWish, DesiredUser, read_desired
 from tunnel_whisperer.users.grants import App, Grant
 from tunnel_whisperer.users.model import UserSet
@@ -41,7 +41,7 @@ def wanted(
 NUMBERS = count(1)
 
 
-def new_uuid() -> str:
+def new_uuid(_name: str) -> str:
     return f"00000000-0000-4000-8000-{next(NUMBERS):012d}"
 
 
@@ -247,6 +247,7 @@ def test_any_course_of_orders_ends_as_wanted(rounds: list[list[DesiredUser]], or
 
 def test_desired_users_read_from_the_plan_of_the_inventory() -> None:
     found = read_desired(
+        problems := Problems(),
         {
             "alice": {
                 "state": "present",
@@ -265,6 +266,7 @@ def test_desired_users_read_from_the_plan_of_the_inventory() -> None:
         },
         APPS,
     )
+    problems.check()
     assert found["alice"].grant.targets(APPS) == {DB, WEB}
     assert found["alice"].grant.expires == datetime(2027, 2, 1, tzinfo=UTC)
     assert found["alice"].key == samples.key()
@@ -272,15 +274,18 @@ def test_desired_users_read_from_the_plan_of_the_inventory() -> None:
 
 
 def test_what_is_wrong_with_desired_users_is_told_at_once() -> None:
+    problems = Problems()
+    read_desired(
+        problems,
+        {
+            "alice": {"host": "c", "csr": "x", "ports": ["other.example:80", 0], "nope": 1},
+            "bob": {"public_key": str(samples.key()), "bundle": {"kind": "key", "hours": 0, "to": "age1x"}},
+            "x\ny": {"state": "absent"},
+        },
+        APPS,
+    )
     with pytest.raises(InvalidInputError) as caught:
-        read_desired(
-            {
-                "alice": {"host": "c", "csr": "x", "ports": ["other.example:80", 0], "nope": 1},
-                "bob": {"public_key": str(samples.key()), "bundle": {"kind": "key", "hours": 0, "to": "age1x"}},
-                "x\ny": {"state": "absent"},
-            },
-            APPS,
-        )
+        problems.check()
     assert [problem.split(": ")[0] for problem in caught.value.problems] == [
         "users.alice.nope",
         "users.alice",
@@ -297,7 +302,8 @@ def test_what_is_wrong_with_desired_users_is_told_at_once() -> None:
 
 
 def test_another_host_serves_where_the_operator_declared_it() -> None:
-    found = read_desired({"a": {"host": "c", "ports": ["db.lan:80"]}}, {}, hosts=["db.lan"])
+    found = read_desired(problems := Problems(), {"a": {"host": "c", "ports": ["db.lan:80"]}}, {}, hosts=["db.lan"])
+    problems.check()
     assert found["a"].grant.targets({}) == {Target("db.lan", 80)}
 
 
