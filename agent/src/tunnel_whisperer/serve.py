@@ -87,7 +87,7 @@ class ServeDaemon(Daemon):
         """Follow the configuration and the users."""
         new = load_serve(self._path)
         host_keys = ssh.host_keys(new.relay_host_keys)
-        users_changed = self._users.refresh()
+        users_changed = await self._users.refresh()
         changed, restart = reloading.differences(self._config, new, LIVE_CHANGES)
         self._config = reloading.take(self._config, new, LIVE_CHANGES)
         self._host_keys = host_keys
