@@ -32,10 +32,14 @@ DEAD_AFTER = 9.0
 RECENT = 600.0
 """Users seen within so many seconds count as being about to connect."""
 
+STOPPING = 5.0
+"""Seconds that requests under way have to be answered when the server stops."""
+
 _WORDS: Mapping[Why, str] = {
     "elsewhere": "{} is connected from elsewhere; single session",
     "taken over": "{} has connected from elsewhere since; single session",
 }
+_TAKE_OVER = ": start this client anew to take over"
 
 _logger = logging.getLogger("tunnel_whisperer.server")
 
@@ -107,7 +111,7 @@ class EmbeddedServer:
         for session in sessions:
             await session.closed()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=STOPPING)
         if self._acceptor is not None:
             await self._acceptor.wait_closed()
             self._acceptor = None
@@ -202,8 +206,11 @@ class EmbeddedServer:
             return
         sessions = [session for session in self._sessions.of(name) if not session.leaving]
         seats = [session.seat for session in sessions if session.seat is not None]
-        for number, why in tuple(instances.surplus(seats, user.grant.single_session)):
-            sessions[number].end(ssh.ONE_TOO_MANY, _WORDS[why].format(name))
+        policy = user.grant.single_session
+        for number, why in tuple(instances.surplus(seats, policy)):
+            words = _WORDS[why].format(name) + (_TAKE_OVER if policy == "takeover" else "")
+            _logger.info("%s: %s", name, why)
+            sessions[number].end(ssh.ONE_TOO_MANY, words)
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -45,6 +45,7 @@ class Session(asyncssh.SSHServer):
         self._wire: Wire | None = None
         self._key: asyncssh.SSHKey | None = None
         self._flows: dict[Address, FlowGroup] = {}
+        self._opening = 0
         self._channels: dict[ControlChannel, None] = {}
         self._allowance = Allowance(server.clock)
         self._enrolling = False
@@ -99,8 +100,9 @@ class Session(asyncssh.SSHServer):
         assert self._conn is not None
         target = (dest_host, dest_port)
         self._require(target)
-        if sum(len(flows) for flows in self._flows.values()) >= FLOWS:
+        if self._opening + sum(len(flows) for flows in self._flows.values()) >= FLOWS:
             raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, f"{FLOWS} connections are open already")
+        self._opening += 1
         channel = self._conn.create_tcp_channel(window=ssh.window(self._server.flow_count), max_pktsize=ssh.PACKET)
         return channel, self._open(target)
 
@@ -148,6 +150,8 @@ class Session(asyncssh.SSHServer):
             flow.cut()
             _logger.info("%s: %s cannot be reached: %s", self.user, _named(target), ssh.in_words(error))
             raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, ssh.in_words(error)) from None
+        finally:
+            self._opening -= 1
         # Things may have changed while the target was answering. From here to the channel nothing waits.
         try:
             if self._conn is None or self._conn.is_closed():
