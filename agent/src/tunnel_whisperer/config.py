@@ -17,6 +17,7 @@ Profile = Literal["h2", "h1"]
 PROFILES: tuple[Profile, ...] = ("h2", "h1")
 DEFAULT_XRAY = Path("/opt/tw/bin/xray")
 DEFAULT_SERVE = Path("/etc/tw/serve.yml")
+STATE = Path("/var/lib/tw")
 _SOCKET_ROOM = 107 - len("/xray-api.sock")
 """Characters a runtime directory may have: the kernel takes 107 for the path of a unix socket."""
 
@@ -45,6 +46,8 @@ class ServeConfig:
     target_hosts: tuple[str, ...] = ()
     """Hosts behind the server that users may reach besides the server itself, where they are permitted to."""
     runtime_dir: Path = Path("/run/tw-serve")
+    state_dir: Path = STATE / "serve"
+    """What the daemon itself writes and keeps."""
     xray: Path = DEFAULT_XRAY
 
 
@@ -71,6 +74,8 @@ class ConnectConfig:
     identity_dir: Path
     bridges: tuple[Bridge, ...]
     runtime_dir: Path
+    state_dir: Path | None = None
+    """What the daemon itself writes and keeps; nothing where it is None."""
     xray: Path = DEFAULT_XRAY
 
 
@@ -97,6 +102,7 @@ def load_serve(path: Path) -> ServeConfig:
         ssh_port=top.port("ssh_port", 2222),
         target_hosts=_target_hosts(top),
         runtime_dir=_runtime_dir(top, Path("/run/tw-serve")),
+        state_dir=top.path("state_dir", STATE / "serve"),
         xray=top.path("xray", DEFAULT_XRAY),
     )
     top.done()
@@ -129,6 +135,7 @@ def read_connect(path: Path) -> ConnectConfig:
         identity_dir=top.path("identity_dir", path.absolute().parent),
         bridges=_bridges(top),
         runtime_dir=_runtime_dir(top, places.runtime_dir(path, context)),
+        state_dir=top.path("state_dir", places.state_dir(path, context)),
         xray=top.path("xray", DEFAULT_XRAY),
     )
     top.done()

@@ -15,8 +15,11 @@ from tunnel_whisperer.identity import Identity
 from tunnel_whisperer.link import ssh
 from tunnel_whisperer.link.bridges import Bridges
 from tunnel_whisperer.link.client import ClientLink
+from tunnel_whisperer.link.instances import Instance
 from tunnel_whisperer.link.link import CELL, CellPorts, Login, Surroundings
 from tunnel_whisperer.link.pool import LinkPool
+from tunnel_whisperer.renewing import Renewal, renew_over
+from tunnel_whisperer.tls_chain import Chain
 from tunnel_whisperer.words import count
 
 LIVE_CHANGES = frozenset({"bridges", "server_host_keys", "relay.links"})
@@ -48,7 +51,10 @@ class ConnectDaemon(Daemon):
         self._maps = maps
         self._ports = ports
         self._host_keys = ssh.host_keys(config.server_host_keys)
-        self._login = Login(config.user, Identity(config.identity_dir).ssh_key(), lambda: self._host_keys)
+        self._identity = Identity(config.identity_dir, config.state_dir)
+        self._instance = Instance()
+        self._login = Login(config.user, self._identity.ssh_key(), lambda: self._host_keys, self._instance)
+        self._renewal = Renewal(lambda: carrier.chain, self._renew)
         self._pool: LinkPool[ClientLink] = LinkPool(config.relay.links, self._make_link)
         self._bridges = Bridges(self._pool)
 
@@ -61,6 +67,7 @@ class ConnectDaemon(Daemon):
         """Listen; a port that is taken is tried again and again, and stops nothing else."""
         await self._bridges.apply(self._config.bridges)
         self.part("bridges", self._bridges.run())
+        self.part("certificate", self._renewal.run())
 
     async def drain(self) -> None:
         """Take no new connections and wait for the flows."""
@@ -87,6 +94,8 @@ class ConnectDaemon(Daemon):
             "tenant": self._config.tenant,
             "user": self._config.user,
             "relay": f"{self._config.relay.host}:{self._config.relay.port}",
+            "instance": self._instance.id,
+            "certificate": self._renewal.status(),
             "bridges": self._bridges.status(),
         }
 
@@ -100,6 +109,10 @@ class ConnectDaemon(Daemon):
         if state == "up":
             reason = f"{reason}, {count(len(bridges), 'bridge')}, {count(self._bridges.flows, 'flow')}"
         return state, reason
+
+    async def _renew(self, chain: Chain) -> Chain:
+        user, tenant = self._config.user, self._config.tenant
+        return await renew_over(self._pool.best(), self._identity, user, tenant, chain)
 
     def _make_link(self, number: int) -> ClientLink:
         around = Surroundings(
@@ -119,6 +132,6 @@ def make(path: Path, maps: ports.LocalEnds = NOWHERE_ELSE) -> ConnectDaemon:
         raise ConfigError(fault, where="--map")
     for warning in ports.beyond_loopback(config.bridges):
         _logger.warning("%s", warning)
-    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir)
+    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir, config.state_dir)
     carrier = XrayCarrier(settings, config.runtime_dir, config.xray)
     return ConnectDaemon(path, config, carrier, maps=maps)

@@ -22,6 +22,7 @@ from tunnel_whisperer.link.wake import WakeWatch
 from tunnel_whisperer.logs import log_to_stderr
 from tunnel_whisperer.notify import Notifier
 from tunnel_whisperer.stream import StreamDialer
+from tunnel_whisperer.tls_chain import Chain
 from tunnel_whisperer.words import count
 
 DRAIN = 3.0
@@ -41,6 +42,11 @@ class Carrier(StreamDialer, Protocol):
 
     def status(self) -> dict[str, Any]:
         """Tell `state` and `last_error`."""
+        ...
+
+    @property
+    def chain(self) -> Chain | None:
+        """Our certificate in use, if there is one."""
         ...
 
 

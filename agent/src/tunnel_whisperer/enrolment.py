@@ -1,7 +1,6 @@
 """Enrolment: short-lived credentials become lasting ones, whose keys are made here and never travel."""
 
 import asyncio
-import importlib
 import os
 import signal
 import tempfile
@@ -51,7 +50,8 @@ class Exchange(Protocol):
 
 async def over_link(config: ConnectConfig, *, ssh_public_key: str, csr: str) -> Enrolled:
     """Exchange with the real server."""
-    exchange: Exchange = importlib.import_module("tunnel_whisperer.link.enrol").exchange
+    from tunnel_whisperer.link.enrol import exchange
+
     return await exchange(config, ssh_public_key=ssh_public_key, csr=csr)
 
 

@@ -42,3 +42,12 @@ class DaemonUnreachableError(TwError):
     """The daemon that should answer on its control socket does not."""
 
     exit_code = 3
+
+
+class NotGrantedError(TwError):
+    """Whoever asked a server cannot have that, and is told why; with `retry` it may be had later."""
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        """Say why."""
+        super().__init__(message)
+        self.retry = retry

@@ -26,6 +26,9 @@ SSH_KEY = "id_ed25519"
 UUID_FILE = "vless_uuid"
 RELAY_ROOTS = "relay_roots.pem"
 
+ENROL = "enrol anew: ask the operator for a new bundle, or run site.yml for a managed host"
+"""What to do about a certificate that was not renewed in time."""
+
 _WRONG_BITS = stat.S_IWGRP | stat.S_IRWXO
 """A private file may be read by its group (the daemon's), never written by it, and is closed to all others."""
 
@@ -35,6 +38,8 @@ class Identity:
     """An identity directory. Reading raises ConfigError, which names the file and how to mend it."""
 
     directory: Path
+    state_dir: Path | None = None
+    """Where a daemon keeps the certificate it had renewed; the identity directory belongs to who configures it."""
 
     @property
     def tls_key(self) -> Path:

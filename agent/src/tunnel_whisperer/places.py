@@ -106,11 +106,17 @@ def own() -> Place | None:
 
 def runtime_dir(file: Path, context: str) -> Path:
     """Return where the daemon lives whose `connect.yml` is `file`, unless that says otherwise."""
+    return _place_of(file).runtime_dir(context)
+
+
+def state_dir(file: Path, context: str) -> Path:
+    """Return where the daemon keeps what it changes whose `connect.yml` is `file`, unless that says otherwise."""
+    return _place_of(file).state / context
+
+
+def _place_of(file: Path) -> Place:
     here = places()
-    for place in here:
-        if file.absolute().parent.parent == place.contexts:
-            return place.runtime_dir(context)
-    return here[0].runtime_dir(context)
+    return next((place for place in here if file.absolute().parent.parent == place.contexts), here[0])
 
 
 def known(where: Iterable[Place] | None = None) -> list[Context]:

@@ -1,15 +1,18 @@
 """The server's daemon: the embedded SSH server, and the links by which the relay's ports lead to it."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunnel_whisperer import reloading
+from tunnel_whisperer import pki, reloading
 from tunnel_whisperer.carrier import CarrierSettings, XrayCarrier
 from tunnel_whisperer.config import ServeConfig, load_serve
 from tunnel_whisperer.daemon import Carrier, Daemon
-from tunnel_whisperer.identity import Identity
+from tunnel_whisperer.errors import ConfigError
+from tunnel_whisperer.identity import CA_CHAIN, Identity, read_public
+from tunnel_whisperer.issuing import Issuing
 from tunnel_whisperer.link import ssh
 from tunnel_whisperer.link.door import Door
 from tunnel_whisperer.link.keeper import Keeper, RelayUsers
@@ -18,6 +21,9 @@ from tunnel_whisperer.link.pool import LinkPool
 from tunnel_whisperer.link.reverse import ReverseLink
 from tunnel_whisperer.link.server import EmbeddedServer
 from tunnel_whisperer.link.states import LinkChanged, LinkState
+from tunnel_whisperer.provision.users import Place
+from tunnel_whisperer.renewing import Renewal
+from tunnel_whisperer.tls_chain import Chain, Life
 from tunnel_whisperer.users.model import UserSet
 from tunnel_whisperer.users_file import UsersFile
 from tunnel_whisperer.words import count
@@ -48,9 +54,13 @@ class ServeDaemon(Daemon):
         self._config = config
         self._ports = ports
         self._host_keys = ssh.host_keys(config.relay_host_keys)
-        identity = Identity(config.identity_dir)
+        self._identity = identity = Identity(config.identity_dir, config.state_dir)
         self._users = UsersFile(config.users_file)
-        self._server = EmbeddedServer(identity.ssh_host_key(), config.ssh_port, self._users.users)
+        place = Place(config.identity_dir, config.users_file)
+        self._issuing = Issuing(config.tenant, place, lambda: self._users.snapshot)
+        host_key = identity.ssh_host_key()
+        self._server = EmbeddedServer(host_key, config.ssh_port, self._users.users, engine=self._issuing)
+        self._renewal = Renewal(lambda: carrier.chain, self._renew, authority=self._authority)
         self._server.target_hosts = config.target_hosts
         self._login = Login(cell_user or f"tw-{config.tenant}", identity.ssh_key(), lambda: self._host_keys)
         self._pool: LinkPool[ReverseLink] = LinkPool(config.relay.links, self._make_link, self._link_changed)
@@ -73,6 +83,7 @@ class ServeDaemon(Daemon):
         self.part("sessions", self._server.run())
         self.part("users file", self._users.run(self._users_changed))
         self.part("users at the relay", self._keeper.run())
+        self.part("certificate", self._renewal.run())
 
     async def drain(self) -> None:
         """Take no new sessions and wait for the flows."""
@@ -87,7 +98,7 @@ class ServeDaemon(Daemon):
         """Follow the configuration and the users."""
         new = load_serve(self._path)
         host_keys = ssh.host_keys(new.relay_host_keys)
-        users_changed = self._users.refresh()
+        users_changed = await self._users.refresh()
         changed, restart = reloading.differences(self._config, new, LIVE_CHANGES)
         self._config = reloading.take(self._config, new, LIVE_CHANGES)
         self._host_keys = host_keys
@@ -107,6 +118,8 @@ class ServeDaemon(Daemon):
             "ssh": self._server.status(),
             "users_file": {"path": str(self._users.path), "error": self._users.error},
             "relay_users": self._keeper.status(),
+            "certificate": self._renewal.status(),
+            "authority": self._renewal.authority_status(),
         }
 
     def condition(self) -> tuple[str, str]:
@@ -115,6 +128,16 @@ class ServeDaemon(Daemon):
         if state == "up":
             reason = f"{reason}, {count(len(self._server.online()), 'user')} online"
         return state, reason
+
+    async def _renew(self, chain: Chain) -> Chain:
+        return await self._issuing.renew_own(self._identity)
+
+    def _authority(self) -> Life | None:
+        """Return when the tenant's own certificate is valid, as far as it can be read just now."""
+        with contextlib.suppress(ConfigError, ValueError):
+            text = read_public(self._identity.directory / CA_CHAIN).decode("ascii", "replace")
+            return Life.of(pki.read_certificates(text)[0])
+        return None
 
     async def _hold_api(self, listener: asyncio.AbstractServer, path: Path) -> None:
         """Keep the socket to the relay's Xray until cancelled."""
@@ -156,6 +179,6 @@ def make(path: Path) -> ServeDaemon:
     from tunnel_whisperer.carrier.api import RelayUsers as XrayUsers
 
     config = load_serve(path)
-    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir)
+    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir, config.state_dir)
     carrier = XrayCarrier(settings, config.runtime_dir, config.xray)
     return ServeDaemon(path, config, carrier, XrayUsers(f"unix:{config.runtime_dir / API_SOCKET}"))

@@ -33,26 +33,33 @@ class UsersFile:
         self.path = path
         self.error: str | None = None
         self._now = now
+        self._reading = asyncio.Lock()
         self._stamp = self._look()
-        self._snapshot = load_snapshot(path, Snapshot())
+        self.snapshot = load_snapshot(path, Snapshot())
+        """The file as it was read last."""
+        self._since = now()
         self._until: datetime | None = None
         self.users = self._in_force()
 
     @property
     def known(self) -> UserSet:
         """Every user in the file."""
-        return self._snapshot.users
+        return self.snapshot.users
 
-    def refresh(self) -> bool:
-        """Read the file, and say whether the users in force changed; raises TwError when it is broken."""
-        self._stamp = self._look()
-        try:
-            self._snapshot = load_snapshot(self.path, self._snapshot)
-        except TwError as error:
-            self.error = str(error)
-            raise
-        self.error = None
-        return self._renew()
+    async def refresh(self) -> bool:
+        """Read the file, and say whether the users in force changed; raises TwError when it is broken.
+
+        It is read in a thread, as thousands of users take a moment, and others' bytes are not to wait for that.
+        """
+        async with self._reading:
+            self._stamp = self._look()
+            try:
+                self.snapshot = await asyncio.to_thread(load_snapshot, self.path, self.snapshot)
+            except TwError as error:
+                self.error = str(error)
+                raise
+            self.error = None
+            return self._renew()
 
     async def run(self, on_change: Callable[[UserSet], None]) -> None:
         """Follow the file and the time until cancelled."""
@@ -60,16 +67,21 @@ class UsersFile:
             await asyncio.sleep(INTERVAL)
             if self._look() != self._stamp:
                 try:
-                    changed = self.refresh()
+                    changed = await self.refresh()
                 except TwError as error:
                     _logger.error("the users stay as they are: %s", error)
                     continue
-            elif self._until is not None and self._now() >= self._until:
+            elif self._time_counts():
                 changed = self._renew()
             else:
                 continue
             if changed:
                 on_change(self.users)
+
+    def _time_counts(self) -> bool:
+        """Say whether a moment has come at which somebody may or may no longer come in, or the clock was put back."""
+        now = self._now()
+        return now < self._since or (self._until is not None and now >= self._until)
 
     def _renew(self) -> bool:
         before = self.users
@@ -77,9 +89,9 @@ class UsersFile:
         return dict(before) != dict(self.users)
 
     def _in_force(self) -> UserSet:
-        now = self._now()
-        self._until = self.known.next_change(now)
-        return self.known.active(now)
+        self._since = self._now()
+        self._until = self.known.next_change(self._since)
+        return self.known.active(self._since)
 
     def _look(self) -> tuple[int, ...]:
         try:

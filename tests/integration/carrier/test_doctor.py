@@ -78,7 +78,7 @@ async def bridged(stand: Stand, cell: Cell) -> AsyncIterator[Bridged]:
         await stack.enter_async_context(destination(echo, cell.ports.xray_api))
         await links.serve()
         user_uuid = str(uuid.uuid4())
-        await RelayUsers(f"127.0.0.1:{stand.api_port}").add({"alice": user_uuid})
+        await RelayUsers(f"127.0.0.1:{stand.api_port}").change([("alice", user_uuid)])
         client = stand.identity("alice", given_uuid=user_uuid)
         user_key = ssh_key(client / "id_ed25519")
         alice = link_stand.user("alice", user_key, target, cell.free_port)
@@ -210,7 +210,7 @@ async def test_a_key_that_the_server_does_not_know(bridged: Bridged) -> None:
 
 
 async def test_a_user_that_the_relay_does_not_know(bridged: Bridged) -> None:
-    await RelayUsers(f"127.0.0.1:{bridged.relay.api_port}").remove(["alice"])
+    await RelayUsers(f"127.0.0.1:{bridged.relay.api_port}").change([("alice", None)])
     record = await bridged.examine(bridged.connect_yml)
     assert one(record, "gate").status is Status.OK
     assert one(record, "ssh").details.startswith("no link of the server answers")

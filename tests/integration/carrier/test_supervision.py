@@ -137,7 +137,7 @@ async def test_a_restart_while_the_api_is_in_use(stand: Stand, start_carrier: St
     async def use() -> int:
         rounds = 0
         while not stop.is_set():
-            await users.reconcile({f"user-{rounds}-{n}": f"00000000-0000-4000-8000-{n:012d}" for n in range(20)})
+            await users.change([(f"user-{rounds}-{n}", f"00000000-0000-4000-8000-{n:012d}") for n in range(20)])
             rounds += 1
         return rounds
 
@@ -225,7 +225,7 @@ async def test_what_cannot_work_is_said_at_once(stand: Stand, tmp_path: Path) ->
     settings = stand.settings(stand.identity("server"))
     with pytest.raises(ConfigError, match="there is no Xray that we may run"):
         await XrayCarrier(settings, tmp_path, tmp_path / "xray").run()
-    (settings.identity_dir / "tls.key").chmod(0o644)
+    settings.identity.tls_key.chmod(0o644)
     with pytest.raises(ConfigError, match=r"tls.key: holds a secret but has mode 0644 \(chmod 0640 "):
         await XrayCarrier(settings, tmp_path, binary("xray")).run()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.carrier.conftest import StartCarrier
 from tests.integration.carrier.stand import Stand, free_port
 from tests.integration.carrier.streams import close, destination, echo, open_stream
-from tunnel_whisperer.carrier.api import RelayUsers, UserChanges
+from tunnel_whisperer.carrier.api import Change, RelayUsers
 from tunnel_whisperer.errors import FatalError, RetryableError
 
 
@@ -35,8 +36,8 @@ async def test_a_user_comes_in_when_added_and_not_when_removed(
     stand: Stand, start_carrier: StartCarrier, users: RelayUsers
 ) -> None:
     alice, bob = str(uuid.uuid4()), str(uuid.uuid4())
-    await users.add({"alice": alice, "bob": bob})
-    await users.remove(["bob"])
+    await users.change([("alice", alice), ("bob", bob)])
+    await users.change([("bob", None)])
     assert await users.list() == {"server": stand.server_uuid, "alice": alice}
     async with destination(echo) as port:
         assert await admitted(stand, start_carrier, "alice", alice, port)
@@ -44,40 +45,50 @@ async def test_a_user_comes_in_when_added_and_not_when_removed(
 
 
 async def test_adding_and_removing_twice_is_fine(users: RelayUsers) -> None:
-    alice = {"alice": str(uuid.uuid4())}
-    await users.add(alice)
-    await users.add(alice)
-    await users.remove(alice)
-    await users.remove(alice)
+    alice, done = str(uuid.uuid4()), []
+    for change in (("alice", alice), ("alice", alice), ("alice", None), ("alice", None)):
+        await users.change([change], done.append)
+    assert len(done) == 4
 
 
-async def test_reconcile_changes_what_differs_and_keeps_the_server(stand: Stand, users: RelayUsers) -> None:
-    old, new, kept, other = (str(uuid.uuid4()) for _ in range(4))
-    await users.add({"gone": old, "renewed": old[:-1] + "0", "kept": kept})
-    desired = {"renewed": new, "kept": kept, "fresh": other}
-    changes = await users.reconcile(desired)
-    assert changes == UserChanges(added=("renewed", "fresh"), removed=changes.removed)
-    assert set(changes.removed) == {"gone", "renewed"}
-    assert await users.list() == desired | {"server": stand.server_uuid}
-    assert await users.reconcile(desired) == UserChanges()
-    await users.reconcile({})
-    assert await users.list() == {"server": stand.server_uuid}
+async def test_users_are_counted_without_being_listed(stand: Stand, users: RelayUsers) -> None:
+    assert await users.count() == 1, "the server itself"
+    await users.change([("alice", str(uuid.uuid4())), ("bob", str(uuid.uuid4()))])
+    assert await users.count() == 3
 
 
-async def test_a_thousand_users_are_back_soon_after_a_restart_and_the_first_are_first(
-    stand: Stand, users: RelayUsers
-) -> None:
-    desired = {f"user-{number}": str(uuid.uuid4()) for number in range(1000)}
-    await users.reconcile(desired)
+async def test_what_is_refused_keeps_nothing_else_from_being_done(stand: Stand, users: RelayUsers) -> None:
+    alice, bob = str(uuid.uuid4()), str(uuid.uuid4())
+    with pytest.raises(FatalError, match="refused"):
+        await users.change([("alice", alice), ("mallory", "x" * 40), ("bob", bob)])
+    assert await users.list() == {"server": stand.server_uuid, "alice": alice, "bob": bob}
+
+
+async def test_changes_that_come_to_an_end_early_are_left_at_that(stand: Stand, users: RelayUsers) -> None:
+    def some() -> Iterator[Change]:
+        for number in range(1000):
+            if len(done) >= 100:
+                return
+            yield f"user-{number}", str(uuid.uuid4())
+
+    done: list[Change] = []
+    await users.change(some(), done.append)
+    assert 100 <= len(done) < 200
+    assert await users.count() == len(done) + 1
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+async def test_thousands_are_back_soon_after_a_restart(stand: Stand, users: RelayUsers, count: int) -> None:
+    wanted = {f"user-{number}": str(uuid.uuid4()) for number in range(count)}
+    await users.change(wanted.items())
     await stand.kill_xray()
     await stand.start_xray()
-    assert await users.list() == {"server": stand.server_uuid}
+    assert await users.count() == 1
     began = time.monotonic()
-    changes = await users.reconcile(desired, first=["user-998", "user-999"])
+    await users.change(wanted.items())
     took = time.monotonic() - began
-    print(f"1,000 users added in {took:.2f} s")
-    assert changes.added[:2] == ("user-998", "user-999")
-    assert await users.list() == desired | {"server": stand.server_uuid}
+    print(f"{count} users put back in {took:.2f} s")
+    assert await users.list() == wanted | {"server": stand.server_uuid}
     assert took < 10
 
 
@@ -99,7 +110,7 @@ async def test_the_api_through_a_unix_socket_on_a_way_that_takes_60_ms(stand: St
     try:
         desired = {f"user-{number}": str(uuid.uuid4()) for number in range(300)}
         began = time.monotonic()
-        await RelayUsers(f"unix:{socket}").reconcile(desired)
+        await RelayUsers(f"unix:{socket}").change(desired.items())
         took = time.monotonic() - began
         print(f"300 users added over 60 ms in {took:.2f} s")
         assert took < 300 * 0.06 / 3

@@ -13,8 +13,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tunnel_whisperer.connect import ConnectDaemon
 from tunnel_whisperer.control import ask
 from tunnel_whisperer.daemon import Daemon
 from tunnel_whisperer.errors import DaemonUnreachableError
+from tunnel_whisperer.link.keeper import Change
 from tunnel_whisperer.link.link import CellPorts
 from tunnel_whisperer.serve import API_SOCKET, ServeDaemon
 from tunnel_whisperer.users.model import User, UserSet
@@ -40,7 +41,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class PlainCarrier(Dialer):
-    """Stands in for a carrier: plain TCP."""
+    """Stands in for a carrier: plain TCP, and no certificate."""
+
+    chain = None
 
     async def run(self) -> None:
         await asyncio.get_running_loop().create_future()
@@ -51,15 +54,26 @@ class PlainCarrier(Dialer):
 
 @dataclass
 class RememberedUsers:
-    """Stands in for the relay's Xray: writes down whom it was given."""
+    """Stands in for the relay's Xray: writes down whom it has."""
 
     file: Path
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    users: dict[str, str] = field(default_factory=dict)
 
-    async def reconcile(self, desired: Mapping[str, str], first: Collection[str] = ()) -> RememberedUsers:
-        self.file.write_text(json.dumps({"desired": dict(desired), "first": sorted(first)}))
-        return self
+    async def list(self) -> dict[str, str]:
+        return dict(self.users)
+
+    async def count(self) -> int:
+        return len(self.users)
+
+    async def change(self, changes: Iterable[Change], done: Callable[[Change], None]) -> None:
+        for change in changes:
+            name, uuid = change
+            if uuid is None:
+                self.users.pop(name, None)
+            else:
+                self.users[name] = uuid
+            done(change)
+        self.file.write_text(json.dumps(self.users))
 
 
 @dataclass
@@ -194,10 +208,12 @@ class Daemons:
         return directory
 
     async def _start(self, name: str, config: dict[str, Any]) -> Process:
-        directory = self.directory / f"tw-{name}"
+        directory, state = self.directory / f"tw-{name}", self.directory / f"state-{name}"
         config_file = self.directory / f"{name}.yml"
         xray = {} if self.stand is None else {"xray": str(binary("xray"))}
-        config_file.write_text(yaml.safe_dump({**config, **xray, "runtime_dir": str(directory)}))
+        config_file.write_text(
+            yaml.safe_dump({**config, **xray, "runtime_dir": str(directory), "state_dir": str(state)})
+        )
         description = self.directory / f"{name}.json"
         ports = {"ssh": self.cell.ports.ssh, "xray_api": self.cell.ports.xray_api, "reverse": self.cell.ports.reverse}
         description.write_text(
@@ -259,7 +275,7 @@ def make(description: Path) -> Daemon:
 
 
 def carrier(config: ServeConfig | ConnectConfig) -> XrayCarrier:
-    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir)
+    settings = CarrierSettings.for_entry(config.relay, config.tenant, config.identity_dir, config.state_dir)
     return XrayCarrier(settings, config.runtime_dir, config.xray)
 
 

@@ -5,9 +5,8 @@ Xray forgets what was added here whenever it restarts; nothing of it is on the r
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import Protocol
 
 import grpc
 import grpc.aio
@@ -15,9 +14,6 @@ from google.protobuf.message import Message
 
 from tunnel_whisperer.carrier import handler_pb2 as proto
 from tunnel_whisperer.errors import FatalError, RetryableError, TwError
-from tunnel_whisperer.names import RESERVED_USERS
-
-T = TypeVar("T")
 
 _SERVICE = "/xray.app.proxyman.command.HandlerService"
 _ADD = "xray.app.proxyman.command.AddUserOperation"
@@ -32,12 +28,12 @@ _OPTIONS = (
 _GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class UserChanges:
-    """Names that were put in and taken out; one whose UUID changed is in both."""
+Change = tuple[str, str | None]
+"""A name with the UUID it is to be put in with; without one it is to be taken out."""
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+
+def _unheard(change: Change) -> None:
+    """Take no note."""
 
 
 class RelayUsers:
@@ -61,46 +57,47 @@ class RelayUsers:
         async with self._calls() as calls:
             return await calls.list()
 
-    async def add(self, users: Mapping[str, str]) -> None:
-        """Add users (name -> UUID); one that is there already stays as it is."""
+    async def count(self) -> int:
+        """Return how many users there are, the server too; it costs next to nothing."""
         async with self._calls() as calls:
-            await self._each(list(users.items()), calls.add)
+            return await calls.count()
 
-    async def remove(self, names: Collection[str]) -> None:
-        """Remove users; one that is not there is fine. Their open connections stay."""
-        async with self._calls() as calls:
-            await self._each(list(names), calls.remove)
+    async def change(self, changes: Iterable[Change], done: Callable[[Change], None] = _unheard) -> None:
+        """Make changes, begun in their order, and tell `done` of each.
 
-    async def reconcile(self, desired: Mapping[str, str], first: Collection[str] = ()) -> UserChanges:
-        """Make the users the `desired` ones, beginning with `first`; the server itself stays in any case."""
+        One that is made already is fine. Open connections of those taken out stay. What Xray refuses keeps nothing else
+        from being done.
+        """
         async with self._calls() as calls:
-            known = {name: uuid for name, uuid in (await calls.list()).items() if name not in RESERVED_USERS}
-            stale = [name for name, uuid in known.items() if desired.get(name) != uuid]
-            missing = [name for name, uuid in desired.items() if known.get(name) != uuid and name not in RESERVED_USERS]
-            missing.sort(key=lambda name: name not in first)
-            await self._each(stale, calls.remove)
-            await self._each([(name, desired[name]) for name in missing], calls.add)
-            return UserChanges(tuple(missing), tuple(stale))
+            await self._each(iter(changes), calls.change, done)
 
     @contextlib.asynccontextmanager
     async def _calls(self) -> AsyncIterator["_Calls"]:
         async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
             yield _Calls(channel, self._inbound, self._deadline)
 
-    async def _each(self, items: Sequence[T], do: Callable[[T], Awaitable[None]]) -> None:
-        """Do it to all items, begun in their order; the first failure ends it."""
-        waiting = iter(items)
+    async def _each(
+        self, waiting: Iterator[Change], do: Callable[[Change], Awaitable[None]], done: Callable[[Change], None]
+    ) -> None:
+        refusals: list[FatalError] = []
 
         async def work() -> None:
-            for item in waiting:
-                await do(item)
+            for change in waiting:
+                try:
+                    await do(change)
+                except FatalError as refusal:
+                    refusals.append(refusal)
+                else:
+                    done(change)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(min(self._concurrency, len(items))):
+                for number in range(self._concurrency):
                     group.create_task(work(), name=f"users of the relay's Xray {number}")
         except* TwError as failed:
             raise failed.exceptions[0] from None
+        if refusals:
+            raise refusals[0]
 
 
 class _Call(Protocol):
@@ -115,6 +112,7 @@ class _Calls:
         self._deadline = deadline
         self._alter = _method(channel, "AlterInbound", proto.AlterInboundResponse.FromString)
         self._get = _method(channel, "GetInboundUsers", proto.GetInboundUserResponse.FromString)
+        self._count = _method(channel, "GetInboundUsersCount", proto.GetInboundUsersCountResponse.FromString)
 
     async def list(self) -> dict[str, str]:
         """Return name -> UUID as Xray knows them."""
@@ -122,17 +120,23 @@ class _Calls:
         assert isinstance(answer, proto.GetInboundUserResponse)
         return {user.email: proto.VlessAccount.FromString(user.account.value).id for user in answer.users}
 
-    async def add(self, user: tuple[str, str]) -> None:
-        """Add one user (name, UUID)."""
-        name, uuid = user
+    async def count(self) -> int:
+        """Return how many users Xray knows."""
+        answer = await self._ask(self._count, proto.GetInboundUserRequest(tag=self._inbound))
+        assert isinstance(answer, proto.GetInboundUsersCountResponse)
+        return answer.count
+
+    async def change(self, change: Change) -> None:
+        """Put one user in, or take it out."""
+        name, uuid = change
+        if uuid is None:
+            await self._alter_by(_REMOVE, proto.RemoveUserOperation(email=name), "not found")
+            return
         account = _typed(_ACCOUNT, proto.VlessAccount(id=uuid, encryption="none"))
-        await self._change(_ADD, proto.AddUserOperation(user=proto.User(email=name, account=account)), "already exists")
+        user = proto.User(email=name, account=account)
+        await self._alter_by(_ADD, proto.AddUserOperation(user=user), "already exists")
 
-    async def remove(self, name: str) -> None:
-        """Remove one user."""
-        await self._change(_REMOVE, proto.RemoveUserOperation(email=name), "not found")
-
-    async def _change(self, operation: str, message: Message, fine: str) -> None:
+    async def _alter_by(self, operation: str, message: Message, fine: str) -> None:
         request = proto.AlterInboundRequest(tag=self._inbound, operation=_typed(operation, message))
         await self._ask(self._alter, request, fine)
 

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tunnel_whisperer.carrier.carrier import XrayCarrier
+from tunnel_whisperer.carrier.certificate import utcnow
 from tunnel_whisperer.carrier.settings import CarrierSettings
-from tunnel_whisperer.errors import RetryableError
+from tunnel_whisperer.errors import ConfigError, RetryableError
+from tunnel_whisperer.tls_chain import find
 
 READY_DEADLINE = 15.0
 """Seconds that Xray has to start."""
@@ -21,8 +23,12 @@ async def brief_carrier(
 ) -> AsyncIterator[XrayCarrier]:
     """Give a carrier that is ready; its files are below `runtime_dir`, or the user's own where that is None.
 
-    Raises ConfigError where the identity or Xray cannot be used, RetryableError where Xray does not start.
+    Raises ConfigError where the identity or Xray cannot be used or our certificate has ended, RetryableError where Xray
+    does not start.
     """
+    chain = find(settings.identity, utcnow())
+    if chain.life.over(utcnow()):
+        raise ConfigError(chain.life.ended(), where=str(chain.path))
     parent = runtime_dir or os.environ.get("XDG_RUNTIME_DIR")
     with tempfile.TemporaryDirectory(
         prefix="tw-", dir=parent if parent and os.access(parent, os.W_OK) else None

@@ -49,11 +49,14 @@ class Timing:
 
 @dataclass(slots=True)
 class SupervisedChild:
-    """Keeps `command` running; `check` raises RetryableError while the child is not doing its work."""
+    """Keeps `command` running; `check` raises RetryableError while the child is not doing its work.
+
+    `prepare` is awaited before each start, and may take its time.
+    """
 
     command: Sequence[str]
     check: Callable[[float], Awaitable[None]]
-    prepare: Callable[[], None]
+    prepare: Callable[[], Awaitable[None]]
     on_line: Callable[[str], None]
     logger: logging.Logger
     timing: Timing = field(default_factory=Timing)
@@ -63,6 +66,7 @@ class SupervisedChild:
     restarts: int = field(default=0, init=False)
     last_error: str | None = field(default=None, init=False)
     _ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _unwanted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _last_line: str = field(default="nothing", init=False)
 
     async def run(self) -> None:
@@ -83,11 +87,15 @@ class SupervisedChild:
         """Wait until the child does its work."""
         await self._ready.wait()
 
+    def start_anew(self) -> None:
+        """End the child that runs, if any; the next one is prepared as always."""
+        self._unwanted.set()
+
     async def _live(self) -> str:
         """Let the child live one life; return in words why it ended."""
         self._go(ChildState.STARTING)
         try:
-            self.prepare()
+            await self.prepare()
             return await self._keep(await self._spawn())
         except OSError as error:
             return f"{self.command[0]} cannot be started: {error.strerror}"
@@ -99,24 +107,29 @@ class SupervisedChild:
     async def _keep(self, process: asyncio.subprocess.Process) -> str:
         """Look after a process until it ends or freezes; it is gone when this returns."""
         self.pid = process.pid
+        self._unwanted.clear()
         frozen = False
         pump = asyncio.create_task(self._pump(process), name=f"log of child {process.pid}")
         watch = asyncio.create_task(self._watch(), name=f"watch of child {process.pid}")
         ended = asyncio.create_task(process.wait(), name=f"end of child {process.pid}")
+        unwanted = asyncio.create_task(self._unwanted.wait(), name=f"wish that child {process.pid} ends")
         try:
-            await asyncio.wait((watch, ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((watch, ended, unwanted), return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 await asyncio.wait((pump,), timeout=1.0)
                 return f"{self.command[0]} ended {_how(ended.result())}, last saying: {self._last_line}"
+            if unwanted.done():
+                return f"{self.command[0]} was told to end"
             frozen = True
             return watch.result()
         finally:
             self._ready.clear()
             self._go(ChildState.STOPPING)
             watch.cancel()
+            unwanted.cancel()
             await self._end(process.pid, ended, patience=0.0 if frozen else self.timing.stop)
             self.pid = None
-            await asyncio.gather(watch, pump, return_exceptions=True)
+            await asyncio.gather(watch, pump, unwanted, return_exceptions=True)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from tunnel_whisperer.carrier.settings import CarrierSettings
 from tunnel_whisperer.config import Profile
-from tunnel_whisperer.identity import Identity
 
 Json = dict[str, Any]
 
@@ -38,13 +37,16 @@ _LOOKS: dict[Profile, _Look] = {
 }
 
 
-def client_config(settings: CarrierSettings, *, uuid: str, socket: Path) -> Json:
-    """Build the configuration of the Xray that carries our streams; dialers name their destination at `socket`."""
+def client_config(settings: CarrierSettings, *, uuid: str, socket: Path, certificate: Path) -> Json:
+    """Build the configuration of the Xray that carries our streams; dialers name their destination at `socket`.
+
+    `certificate` is our chain, in a file that is replaced as the chain is renewed.
+    """
     return {
         # Xray says why it cannot reach the relay at "info" only; nothing in there is secret.
         "log": {"loglevel": "info", "access": "none"},
         "inbounds": [{"tag": "streams", "listen": f"{socket},0600", "protocol": "http", "settings": {}}],
-        "outbounds": [_outbound(settings, uuid)],
+        "outbounds": [_outbound(settings, uuid, certificate)],
         "policy": {
             "levels": {
                 "0": {"connIdle": STREAM_IDLE, "uplinkOnly": FAR_END_CLOSED, "downlinkOnly": HALF_CLOSED_IDLE},
@@ -53,7 +55,7 @@ def client_config(settings: CarrierSettings, *, uuid: str, socket: Path) -> Json
     }
 
 
-def _outbound(settings: CarrierSettings, uuid: str) -> Json:
+def _outbound(settings: CarrierSettings, uuid: str, certificate: Path) -> Json:
     relay, look = settings.relay, _LOOKS[settings.relay.profile]
     return {
         "tag": "relay",
@@ -64,7 +66,7 @@ def _outbound(settings: CarrierSettings, uuid: str) -> Json:
         "streamSettings": {
             "network": "xhttp",
             "security": "tls",
-            "tlsSettings": _tls(settings, look),
+            "tlsSettings": _tls(settings, look, certificate),
             "xhttpSettings": {
                 "host": relay.host,
                 "path": settings.path,
@@ -84,11 +86,11 @@ def _outbound(settings: CarrierSettings, uuid: str) -> Json:
     }
 
 
-def _tls(settings: CarrierSettings, look: _Look) -> Json:
-    relay, identity = settings.relay, Identity(settings.identity_dir)
+def _tls(settings: CarrierSettings, look: _Look, certificate: Path) -> Json:
+    relay, key = settings.relay, settings.identity.tls_key
     certificates: list[Json] = [
-        # Leaf and intermediate; Xray reads both files again every hour, so a renewed certificate needs no restart.
-        {"usage": "client-cert", "certificateFile": str(identity.tls_chain), "keyFile": str(identity.tls_key)},
+        # Leaf and intermediate; Xray reads both files again every hour or so: a renewed certificate needs no restart.
+        {"usage": "client-cert", "certificateFile": str(certificate), "keyFile": str(key)},
     ]
     tls: Json = {
         "serverName": relay.host,

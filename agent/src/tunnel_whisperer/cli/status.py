@@ -12,6 +12,7 @@ import click
 from tunnel_whisperer import places
 from tunnel_whisperer.config import DEFAULT_SERVE
 from tunnel_whisperer.errors import DaemonUnreachableError
+from tunnel_whisperer.identity import ENROL
 from tunnel_whisperer.running import SERVE, Found, find
 from tunnel_whisperer.words import count
 
@@ -73,6 +74,7 @@ def _lines(one: Found) -> Iterator[str]:
     carrier = status["carrier"]
     trouble = f": {carrier['last_error']}" if carrier["last_error"] else ""
     yield f"  carrier  {carrier['state']}{trouble}"
+    yield from _certificates(status)
     for link in status["links"]:
         yield f"  link {link['link']}   {_link(link, carries_flows=status['kind'] != SERVE)}"
     yield from _serving(status) if status["kind"] == SERVE else _bridges(status)
@@ -85,6 +87,20 @@ def _link(link: dict[str, Any], *, carries_flows: bool) -> str:
     if link["port"] is not None and carries_flows:
         text += f", {count(link['flows'], 'flow')}, {_bytes(link['received'])} in, {_bytes(link['sent'])} out"
     return text
+
+
+def _certificates(status: dict[str, Any]) -> Iterator[str]:
+    """Tell of our certificate, and of the authority's where it is ours to look after."""
+    for label, found in (("identity", status.get("certificate")), ("issuer", status.get("authority"))):
+        if found is None:
+            continue
+        text = f"certificate until {found['until'][:10]}, {found['days_left']:.0f} days left"
+        if found["state"] == "ended":
+            text = f"certificate ended on {found['until'][:10]}; {ENROL}"
+        elif found["state"] == "low":
+            error = found.get("renewal", {}).get("error")
+            text += f"; not renewed: {error}" if error else "; not renewed yet"
+        yield f"  {label:<8} {text}"
 
 
 def _bridges(status: dict[str, Any]) -> Iterator[str]:

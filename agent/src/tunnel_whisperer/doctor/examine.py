@@ -1,5 +1,6 @@
 """The steps in their order, for each kind of configuration file."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from functools import partial
@@ -10,9 +11,13 @@ import asyncssh
 from tunnel_whisperer.carrier import CarrierSettings, XrayCarrier
 from tunnel_whisperer.carrier.brief import brief_carrier
 from tunnel_whisperer.config import Bridge, ConnectConfig, DialConfig, ServeConfig, load_any
+from tunnel_whisperer.control import SOCKET, ask
 from tunnel_whisperer.doctor import network, own, tunnel
 from tunnel_whisperer.doctor.result import Finding, Record, TroubleError
+from tunnel_whisperer.errors import TwError
 from tunnel_whisperer.identity import Identity, read_public
+from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link.instances import Instance
 from tunnel_whisperer.link.link import CELL, LOOPBACK, CellPorts
 from tunnel_whisperer.users.model import UserSet
 from tunnel_whisperer.users.store import load_users
@@ -70,7 +75,7 @@ class _Examination:
         """Connections are closed with `stack`."""
         self._relay = config.relay
         self._xray = config.xray
-        self._identity = Identity(config.identity_dir)
+        self._identity = Identity(config.identity_dir, None if isinstance(config, DialConfig) else config.state_dir)
         self._record = record
         self._stack = stack
         self._ports = ports
@@ -87,15 +92,17 @@ class _Examination:
         gate = partial(network.gate, relay, identity, entry)
         await step(GATE, f"{place}/tw/{entry}", gate, after=(TLS, CERTIFICATE))
         await step(XRAY, str(self._xray), partial(own.xray, self._xray))
-        settings = CarrierSettings.for_entry(relay, entry, identity.directory)
+        settings = CarrierSettings.for_entry(relay, entry, identity.directory, identity.state_dir)
         await step(CARRIER, relay.host, partial(self._carry, settings), after=(XRAY, GATE))
 
     async def _carry(self, settings: CarrierSettings) -> Finding:
         self._up = await self._stack.enter_async_context(brief_carrier(settings, self._xray))
         return Finding(f"Xray is up, profile {settings.relay.profile}")
 
-    async def _log_in(self, port: int, user: str, pinned: tuple[str, ...], hint: str) -> None:
-        session = tunnel.login(self._up, port, user, self._identity, pinned, hint)
+    async def _log_in(
+        self, port: int, user: str, pinned: tuple[str, ...], hint: str, version: str = ssh.VERSION
+    ) -> None:
+        session = tunnel.login(self._up, port, user, self._identity, pinned, hint, version)
         self._session = await self._stack.enter_async_context(session)
 
 
@@ -155,7 +162,8 @@ class _Client(_Examination):
             action = f"at the server: tw status and tw test (its links, and whether the relay knows {config.user})"
             raise TroubleError(f"no link of the server answers: {why}", action)
         hint = f"let the operator run users.yml: the server has another key for {config.user} than this host, or none"
-        await self._log_in(live[0], config.user, config.server_host_keys, hint)
+        instance = await asyncio.to_thread(_instance, config.runtime_dir)
+        await self._log_in(live[0], config.user, config.server_host_keys, hint, instance.version)
         links = ", ".join(str(port) for port in live)
         return Finding(f"host key as pinned, logged in as {config.user}, links at {links}")
 
@@ -165,6 +173,16 @@ class _Client(_Examination):
 
     async def _refusal(self, port: int) -> Finding:
         return await tunnel.refusal(self._session, LOOPBACK, port)
+
+
+def _instance(runtime_dir: Path) -> Instance:
+    """Speak for the daemon of this context where it runs: a user who may have one session is not connected twice."""
+    try:
+        return Instance(str(ask(runtime_dir / SOCKET, "status", timeout=2.0)["instance"]))
+    except (TwError, KeyError):
+        alone = Instance()
+        alone.answered = True  # an examination takes nobody's place
+        return alone
 
 
 def _undeclared(bridges: Iterable[Bridge]) -> int:

@@ -14,9 +14,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tunnel_whisperer.config import RelayConfig
-from tunnel_whisperer.doctor.own import ENROL, days_left, utcnow
+from tunnel_whisperer.doctor.own import utcnow
 from tunnel_whisperer.doctor.result import Finding, TroubleError
-from tunnel_whisperer.identity import Identity
+from tunnel_whisperer.identity import ENROL, Identity
+from tunnel_whisperer.tls_chain import Life, find
 
 DEADLINE = 10.0
 """Seconds for a connection, a handshake or an answer."""
@@ -85,7 +86,7 @@ async def tls(relay: RelayConfig) -> Finding:
             pass
     except ssl.SSLCertVerificationError as error:
         why = error.verify_message or str(error)
-        if days_left(shown) < 0 or shown.not_valid_before_utc > utcnow():
+        if Life.of(shown).days_left(utcnow()) < 0 or shown.not_valid_before_utc > utcnow():
             span = f"{shown.not_valid_before_utc:%Y-%m-%d} to {shown.not_valid_after_utc:%Y-%m-%d}"
             action = "set this host's clock where it is wrong; else look why Caddy cannot renew at the relay"
             raise TroubleError(f"the certificate, from {issuer}, is valid from {span}: {why}", action) from None
@@ -95,7 +96,7 @@ async def tls(relay: RelayConfig) -> Finding:
     if relay.profile == "h2" and alpn != "h2":
         action = "set relay.profile to h1, or have the proxy on the way let HTTP/2 through"
         raise TroubleError(f"HTTP/2 is not on offer, only {alpn or 'nothing'}", action)
-    left = days_left(shown)
+    left = Life.of(shown).days_left(utcnow())
     advice = "it should have been renewed by now: look why Caddy cannot, at the relay" if left < 7 else ""
     return Finding(f"{version}, certificate from {issuer}, {left:.0f} days left", advice)
 
@@ -119,7 +120,7 @@ async def gate(relay: RelayConfig, identity: Identity, entry: str) -> Finding:
     """Ask for our entry with our certificate: Xray's own answer proves that the gate took it."""
     context = verifying(relay)
     try:
-        context.load_cert_chain(identity.tls_chain, identity.tls_key)
+        context.load_cert_chain(find(identity, utcnow()).path, identity.tls_key)
     except ssl.SSLError as error:
         raise TroubleError(f"our certificate and key cannot be used: {error.reason or error}", ENROL) from None
     try:

@@ -8,20 +8,15 @@ from pathlib import Path
 from cryptography import x509
 
 from tunnel_whisperer.doctor.result import Finding, TroubleError
-from tunnel_whisperer.identity import Identity
+from tunnel_whisperer.identity import ENROL, Identity
+from tunnel_whisperer.tls_chain import find
 
-ENROL = "let the operator run site.yml, which issues a new one"
 _XRAY_DEADLINE = 10.0
 
 
 def utcnow() -> datetime.datetime:
     """Return the time here."""
     return datetime.datetime.now(datetime.UTC)
-
-
-def days_left(certificate: x509.Certificate) -> float:
-    """Return the days until the certificate ends; negative when it has."""
-    return (certificate.not_valid_after_utc - utcnow()).total_seconds() / 86400
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
@@ -35,24 +30,20 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 async def certificate(identity: Identity, entry: str, holder: str | None) -> Finding:
     """Look at our own certificate: it is for `<holder>.<entry>.tw.internal` (any holder where None) and valid now."""
-    identity.check_tls()
-    own = identity.tls_certificates()[0]
-    name = next(iter(names_of(own)), "")
+    chain = find(identity, utcnow())
+    name = next(iter(names_of(chain.leaf)), "")
     suffix = f".{entry}.tw.internal"
     if not name.endswith(suffix) or (holder and name != f"{holder}{suffix}"):
         wanted = f"{holder or '…'}{suffix}"
         raise TroubleError(f"our certificate is for {name or 'no name'} instead of {wanted}", ENROL)
-    left, lifetime = days_left(own), own.not_valid_after_utc - own.not_valid_before_utc
-    if own.not_valid_before_utc > utcnow():
-        raise TroubleError(
-            f"our certificate begins only on {own.not_valid_before_utc:%Y-%m-%d}", "set this host's clock"
-        )
-    if left < 0:
+    life, now = chain.life, utcnow()
+    if life.begins > now:
+        raise TroubleError(f"our certificate begins only on {life.begins:%Y-%m-%d}", "set this host's clock")
+    if life.over(now):
         action = f"this host was off or out of reach for longer than a certificate lives: {ENROL}"
-        raise TroubleError(f"our certificate ended on {own.not_valid_after_utc:%Y-%m-%d}", action)
-    late = left < lifetime.total_seconds() / 86400 / 4
-    advice = f"it should have been renewed at half of its life: {ENROL}" if late else ""
-    return Finding(f"{name}, {left:.0f} days left", advice)
+        raise TroubleError(f"our certificate ended on {life.ends:%Y-%m-%d}", action)
+    advice = f"it should have been renewed at half of its life; tw status says why not. Before it ends: {ENROL}"
+    return Finding(f"{name}, {life.days_left(now):.0f} days left", advice if life.low(now) else "")
 
 
 async def xray(path: Path) -> Finding:

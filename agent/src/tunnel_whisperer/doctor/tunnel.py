@@ -12,7 +12,7 @@ from tunnel_whisperer.doctor.result import Finding, TroubleError
 from tunnel_whisperer.errors import RetryableError
 from tunnel_whisperer.identity import Identity
 from tunnel_whisperer.link import ssh
-from tunnel_whisperer.link.link import LOOPBACK
+from tunnel_whisperer.link.link import LOOPBACK, Owner
 from tunnel_whisperer.stream import StreamDialer
 
 DEADLINE = 10.0
@@ -75,13 +75,17 @@ async def live_ports(carrier: XrayCarrier, ports: Iterable[int]) -> tuple[list[i
 
 @contextlib.asynccontextmanager
 async def login(
-    carrier: XrayCarrier, port: int, user: str, identity: Identity, pinned: Iterable[str], hint: str
+    carrier: XrayCarrier, port: int, user: str, identity: Identity, pinned: Iterable[str], hint: str, version: str
 ) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Log in to an SSH server at the relay's loopback; `hint` says what to do where it does not take our key."""
-    options = ssh.client_options(user, identity.ssh_key(), ssh.host_keys(pinned))
+    """Log in to an SSH server at the relay's loopback; `hint` says what to do where it does not take our key.
+
+    `version` is what we greet with.
+    """
+    options = ssh.client_options(user, identity.ssh_key(), ssh.host_keys(pinned), version)
     try:
         async with asyncio.timeout(DEADLINE):
-            connection = await asyncssh.connect(LOOPBACK, port, tunnel=carrier, **options)
+            owner = Owner(asyncio.Event())
+            connection = await asyncssh.connect(LOOPBACK, port, tunnel=carrier, client_factory=lambda: owner, **options)
     except asyncssh.HostKeyNotVerifiable:
         action = "it was set up anew, or somebody stands in between: find out which before site.yml pins the new key"
         raise TroubleError("its host key is not the pinned one", action) from None
@@ -90,6 +94,11 @@ async def login(
     except (asyncssh.Error, OSError, RetryableError) as error:
         raise TroubleError(f"no login: {ssh.in_words(error)}", "try again; then look at the far end's log") from None
     try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE):
+                await ssh.ping(connection)
+        if owner.ended:
+            raise TroubleError(f"it takes us in, and sends us away: {owner.why}", "end the other session, or wait")
         yield connection
     finally:
         connection.abort()

@@ -11,7 +11,7 @@ import asyncssh
 
 from tunnel_whisperer.errors import RetryableError
 from tunnel_whisperer.link import ssh
-from tunnel_whisperer.link.link import Held, Link, Login, Surroundings
+from tunnel_whisperer.link.link import Held, Link, LinkLostError, Login, Surroundings, TurnedAwayError
 from tunnel_whisperer.link.wire import WireDialer
 
 
@@ -32,7 +32,7 @@ class ClientLink(Link):
                 for port in wave:
                     dialer = WireDialer(self._around.dialer, self._clock)
                     name = f"link {self.number} at port {port}"
-                    attempts.add(asyncio.create_task(self._log_in(port, dialer), name=name), dialer)
+                    attempts.add(asyncio.create_task(self._enter(port, dialer), name=name), dialer)
                 if held := await attempts.first(self._timing.hedge):
                     return self._remember(held)
                 if attempts.answered:
@@ -42,6 +42,22 @@ class ClientLink(Link):
         finally:
             await attempts.end()
         raise self._failure(attempts.failures)
+
+    async def _enter(self, port: int, dialer: WireDialer) -> Held:
+        """Log in, and wait for a first answer: a server that sends us away at once has done so by then."""
+        held = await self._log_in(port, dialer)
+        try:
+            async with asyncio.timeout(self._timing.attempt):
+                await ssh.ping(held.conn)
+            if held.owner.turned_away:
+                raise TurnedAwayError(held.owner.why)
+            if held.owner.ended:
+                raise LinkLostError(f"the server took us in and left: {held.owner.why}")
+        except BaseException:
+            held.conn.abort()
+            await held.conn.wait_closed()
+            raise
+        return held
 
     def _waves(self) -> Iterator[Sequence[int]]:
         """Give the port it had last or begins with, then all others, then those that our other links have."""
@@ -54,12 +70,22 @@ class ClientLink(Link):
 
     def _remember(self, held: Held) -> Held:
         """Begin there next time, unless another of our links already does."""
+        self._heard()
         if held.port not in self._siblings_ports():
             self._favourite = held.port
         return held
 
+    def _heard(self) -> None:
+        """Note that the server has decided about us, one way or the other."""
+        if self._login.instance is not None:
+            self._login.instance.answered = True
+
     def _failure(self, failures: list[BaseException]) -> RetryableError:
         """Say why no port led to the server: refused ports say nothing when another one said more."""
+        for failure in failures:
+            if isinstance(failure, TurnedAwayError):
+                self._heard()
+                return failure
         if any(isinstance(failure, asyncssh.PermissionDenied) for failure in failures):
             return RetryableError(
                 f"the server does not accept the key of user {self._login.user}",
@@ -85,7 +111,7 @@ class _Attempts:
     @property
     def answered(self) -> bool:
         """Whether the server itself has refused us."""
-        return any(isinstance(failure, asyncssh.PermissionDenied) for failure in self.failures)
+        return any(isinstance(failure, asyncssh.PermissionDenied | TurnedAwayError) for failure in self.failures)
 
     async def first(self, patience: float | None) -> Held | None:
         """Return the first that made it; None when all have failed, or none has heard anything in time."""

@@ -4,43 +4,59 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tunnel_whisperer.backoff import Backoff
 from tunnel_whisperer.errors import TwError
+from tunnel_whisperer.names import RESERVED_USERS
 from tunnel_whisperer.words import count
 
 LOOK_EVERY = 30.0
 """Seconds between looks that nothing asked for. A restart of Xray ends our links, so it is seen without them."""
 
+Change = tuple[str, str | None]
+"""A name with the UUID it is to be put in with; without one it is to be taken out."""
+
 _logger = logging.getLogger("tunnel_whisperer.users")
 
 
-class Changes(Protocol):
-    """What a reconciliation did."""
-
-    @property
-    def added(self) -> Collection[str]:
-        """Names that were put in."""
-        ...
-
-    @property
-    def removed(self) -> Collection[str]:
-        """Names that were taken out."""
-        ...
-
-
 class RelayUsers(Protocol):
-    """The users of the relay's Xray."""
+    """The users of the relay's Xray. Every method raises TwError."""
 
-    async def reconcile(self, desired: Mapping[str, str], first: Collection[str] = ()) -> Changes:
-        """Make them the desired ones (name -> UUID), beginning with `first`; raises TwError."""
+    async def list(self) -> Mapping[str, str]:
+        """Return all users, the server too: name -> UUID."""
         ...
+
+    async def count(self) -> int:
+        """Return how many there are."""
+        ...
+
+    async def change(self, changes: Iterable[Change], done: Callable[[Change], None]) -> None:
+        """Make changes, several at once, and tell `done` of each."""
+        ...
+
+
+def differences(
+    known: Mapping[str, str], wanted: Mapping[str, str], new: Collection[str] = (), first: Collection[str] = ()
+) -> tuple[list[Change], list[Change]]:
+    """Return who has to be taken out, and then who has to be put in; whose UUID changed is in both.
+
+    Those who are `new` are the first to come in, and then those in `first`.
+    """
+    gone: list[Change] = [(name, None) for name, uuid in known.items() if wanted.get(name) != uuid]
+    missing = [name for name, uuid in wanted.items() if known.get(name) != uuid and name not in RESERVED_USERS]
+    missing.sort(key=lambda name: (name not in new, name not in first))
+    return gone, [(name, wanted[name]) for name in missing]
 
 
 class Keeper:
-    """Reconciles when told to, and now and then by itself."""
+    """Puts the users right when told that something changed, and looks now and then by itself.
+
+    What it knows of Xray's users it has seen once and kept up to date since, so that a change needs no look at all of
+    them: a few thousand take their time over a slow line. Whenever their number is not the one it ought to be, or a
+    change may have got lost, it looks at all.
+    """
 
     def __init__(
         self,
@@ -55,9 +71,15 @@ class Keeper:
         self._reachable = reachable
         self._backoff = backoff or Backoff(high=5.0)
         self._nudge = asyncio.Event()
+        self._known: dict[str, str] | None = None
+        self._before: Mapping[str, str] | None = None
+        self._new: set[str] = set()
+        self._others = 0
+        """How many users Xray has that are not ours to keep: the server itself."""
+        self._made: list[Change] = []
         self.error: str | None = None
         self.kept: int | None = None
-        """How many users the relay's Xray knew after the last reconciliation."""
+        """How many users the relay's Xray knew when all was right last."""
 
     def nudge(self) -> None:
         """Look now: the users or the way to the relay changed."""
@@ -68,35 +90,76 @@ class Keeper:
         while True:
             self._nudge.clear()
             wait = LOOK_EVERY
-            if self._reachable() and not await self._reconcile():
+            if self._reachable() and not await self._settle():
                 wait = self._backoff.next(0.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._nudge.wait()
 
-    async def _reconcile(self) -> bool:
-        desired, first = self._wanted()
+    def status(self) -> dict[str, Any]:
+        """Tell how far the relay knows our users."""
+        return {"users": self.kept, "error": self.error}
+
+    async def _settle(self) -> bool:
         began = time.monotonic()
+        self._made.clear()
         try:
-            changes = await self._relay.reconcile(desired, first)
+            if self._known is not None:
+                await self._put_right(self._known)
+            if self._known is None or await self._relay.count() != len(self._known) + self._others:
+                self._known = await self._look()
+                await self._put_right(self._known)
         except TwError as error:
+            self._known = None  # what was on its way may have arrived or not
             if str(error) != self.error:
                 _logger.warning("the relay's Xray could not be given our users: %s", error)
             self.error = str(error)
             return False
+        finally:
+            self._tell(time.monotonic() - began)
         self._backoff.next(self._backoff.stable)
         self.error = None
-        self.kept = len(desired)
-        if changes.added or changes.removed:
-            took = time.monotonic() - began
-            _logger.info(
-                "the relay's Xray: %s added, %d removed in %.2f s",
-                count(len(changes.added), "user"),
-                len(changes.removed),
-                took,
-            )
+        self.kept = len(self._known)
         return True
 
-    def status(self) -> dict[str, Any]:
-        """Tell how far the relay knows our users."""
-        return {"users": self.kept, "error": self.error}
+    async def _look(self) -> dict[str, str]:
+        found = await self._relay.list()
+        known = {name: uuid for name, uuid in found.items() if name not in RESERVED_USERS}
+        self._others = len(found) - len(known)
+        return known
+
+    async def _put_right(self, known: dict[str, str]) -> None:
+        """Make `known` what is wanted, as that is at each moment: a change overtakes what is still waiting."""
+
+        def done(change: Change) -> None:
+            name, uuid = change
+            self._made.append(change)
+            if uuid is None:
+                known.pop(name, None)
+            else:
+                known[name] = uuid
+                self._new.discard(name)
+
+        while True:
+            self._nudge.clear()
+            wanted, first = self._wanted()
+            if self._before is not None:
+                self._new.update(name for name, uuid in wanted.items() if self._before.get(name) != uuid)
+            self._before = wanted
+            self._new.intersection_update(wanted)
+            gone, missing = differences(known, wanted, self._new, first)
+            if not gone and not missing:
+                return
+            await self._relay.change(self._until_nudged(gone or missing), done)
+
+    def _until_nudged(self, changes: Iterable[Change]) -> Iterator[Change]:
+        for change in changes:
+            if self._nudge.is_set():
+                return
+            yield change
+
+    def _tell(self, took: float) -> None:
+        added = sum(uuid is not None for _, uuid in self._made)
+        if self._made:
+            removed = len(self._made) - added
+            _logger.info("the relay's Xray: %s added, %d removed in %.2f s", count(added, "user"), removed, took)

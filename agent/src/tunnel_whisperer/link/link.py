@@ -18,7 +18,9 @@ from asyncssh.constants import OPEN_CONNECT_FAILED
 from tunnel_whisperer.backoff import Backoff
 from tunnel_whisperer.errors import RetryableError, TwError
 from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link.asking import ask
 from tunnel_whisperer.link.flows import FlowGroup
+from tunnel_whisperer.link.instances import Instance
 from tunnel_whisperer.link.pump import Flow
 from tunnel_whisperer.link.states import Clock, LinkChanged, LinkLife, LinkState
 from tunnel_whisperer.link.wire import Wire, WireDialer
@@ -50,6 +52,8 @@ class Login:
     user: str
     key: asyncssh.SSHKey
     host_keys: Callable[[], list[asyncssh.SSHKey]]
+    instance: Instance | None = None
+    """Which client we are, where the far end is to know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,10 @@ class RefusedError(TwError):
     """The far end answered, and said no."""
 
 
+class TurnedAwayError(RetryableError):
+    """The far end knows us, and does not want us just now: the user is connected from elsewhere."""
+
+
 class Owner(asyncssh.SSHClient):
     """Hears that an SSH connection ended, and why."""
 
@@ -82,11 +90,14 @@ class Owner(asyncssh.SSHClient):
         """Set `nudge` at the end."""
         self._nudge = nudge
         self.ended = False
+        self.turned_away = False
+        """Whether the far end said that the user is connected from elsewhere."""
         self.why = "closed"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note."""
         self.why = ssh.in_words(exc)
+        self.turned_away = isinstance(exc, asyncssh.DisconnectError) and exc.code == ssh.ONE_TOO_MANY
         self.ended = True
         self._nudge.set()
 
@@ -132,6 +143,8 @@ class Link(ABC):
         self._clock = surroundings.clock
         self._timing = surroundings.timing
         self._backoff = surroundings.backoff()
+        self._knocking = Backoff(low=2.0)
+        self._turned_away = False
         self._held: Held | None = None
         self._nudge = asyncio.Event()
         self._probe_until: float | None = None
@@ -181,6 +194,19 @@ class Link(ABC):
                 raise LinkLostError(f"the link was lost: {held.owner.why}") from None
             raise RefusedError(error.reason) from None
 
+    async def ask(self, operation: str, **fields: str) -> dict[str, Any]:
+        """Ask the far end over its control channel.
+
+        Raises LinkLostError when the link went away, NotGrantedError when the far end said no.
+        """
+        held = self._held
+        if held is None:
+            raise LinkLostError("the link is not up")
+        try:
+            return await ask(held.conn, operation, fields)
+        except (asyncssh.Error, OSError) as error:
+            raise LinkLostError(f"no answer over the link: {ssh.in_words(error)}") from None
+
     def status(self) -> dict[str, Any]:
         """Tell how the link is."""
         return {
@@ -202,7 +228,7 @@ class Link(ABC):
         """Keep the link up until cancelled."""
         while True:
             lived, why = await self._live()
-            delay = self._backoff.next(lived)
+            delay = (self._knocking if self._turned_away else self._backoff).next(lived)
             self.life.go(LinkState.DOWN, why)
             await self._rest(delay)
 
@@ -213,14 +239,16 @@ class Link(ABC):
         try:
             held = await self._establish()
         except Exception as error:  # a far end can bring asyncssh to raise anything
+            self._turned_away = isinstance(error, TurnedAwayError)
             if not isinstance(error, FAILURES):
                 _logger.error("link %d: an attempt failed in an unforeseen way", self.number, exc_info=error)
-            return 0.0, self._around.explain() or ssh.in_words(error)
+            return 0.0, (None if self._turned_away else self._around.explain()) or ssh.in_words(error)
         began = self._clock()
         try:
             self._held = held
             self.life.go(LinkState.UP, f"over the relay's port {held.port}")
             why = await self._hold(held)
+            self._turned_away = held.owner.turned_away
             return self._clock() - began, why
         finally:
             self._held = None
@@ -301,7 +329,9 @@ class Link(ABC):
         """Log in over a stream to a port of the relay's loopback, within the time an attempt may take."""
         dialer = dialer or WireDialer(self._around.dialer, self._clock)
         owner = Owner(self._nudge)
-        options = ssh.client_options(self._login.user, self._login.key, self._login.host_keys())
+        instance = self._login.instance
+        version = ssh.VERSION if instance is None else instance.version
+        options = ssh.client_options(self._login.user, self._login.key, self._login.host_keys(), version)
         async with asyncio.timeout(self._timing.attempt):
             conn = await asyncssh.connect(LOOPBACK, port, tunnel=dialer, client_factory=lambda: owner, **options)
         assert dialer.wire is not None

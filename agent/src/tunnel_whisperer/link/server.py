@@ -7,15 +7,18 @@ as an SSH channel is a stream as well. Who may come in, and where to, is looked 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, cast
 
 import asyncssh
 
 from tunnel_whisperer.errors import ConfigError
-from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link import instances, ssh
 from tunnel_whisperer.link.flows import FlowGroup
+from tunnel_whisperer.link.instances import Why
+from tunnel_whisperer.link.requests import Engine, Requests
 from tunnel_whisperer.link.session import Session
+from tunnel_whisperer.link.sessions import Sessions
 from tunnel_whisperer.link.states import Clock
 from tunnel_whisperer.link.wire import Wire
 from tunnel_whisperer.users.model import User, UserSet
@@ -29,6 +32,15 @@ DEAD_AFTER = 9.0
 RECENT = 600.0
 """Users seen within so many seconds count as being about to connect."""
 
+STOPPING = 5.0
+"""Seconds that requests under way have to be answered when the server stops."""
+
+_WORDS: Mapping[Why, str] = {
+    "elsewhere": "{} is connected from elsewhere; single session",
+    "taken over": "{} has connected from elsewhere since; single session",
+}
+_TAKE_OVER = ": start this client anew to take over"
+
 _logger = logging.getLogger("tunnel_whisperer.server")
 
 
@@ -36,16 +48,24 @@ class EmbeddedServer:
     """Accepts the users in `users` (see `apply`), and nobody else."""
 
     def __init__(
-        self, host_key: asyncssh.SSHKey, port: int, users: Mapping[str, User], *, clock: Clock = time.monotonic
+        self,
+        host_key: asyncssh.SSHKey,
+        port: int,
+        users: Mapping[str, User],
+        *,
+        engine: Engine | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
-        """Prepare only; `start` listens."""
+        """Prepare only; `start` listens. `engine` grants what users ask for over their control channels."""
         self._host_key = host_key
         self._port = port
-        self._clock = clock
+        self.clock = clock
+        self.requests = None if engine is None else Requests(engine)
         self._factory: Callable[[], asyncio.BaseProtocol] | None = None
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._wires: dict[asyncssh.SSHServerConnection, Wire] = {}
-        self._sessions: dict[Session, None] = {}
+        self._sessions = Sessions()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._seen: dict[str, float] = {}
         self.users = users
         self.target_hosts: Collection[str] = ()
@@ -69,7 +89,7 @@ class EmbeddedServer:
         """Look after the connections until cancelled: what gives no sign of life is asked, then dropped."""
         while True:
             await asyncio.sleep(1.0)
-            for session in tuple(self._sessions):
+            for session in self._sessions:
                 if session.silent >= DEAD_AFTER:
                     _logger.info("%s: no sign of life for %.0f s", session.user, session.silent)
                     session.abort()
@@ -90,6 +110,8 @@ class EmbeddedServer:
             session.end(asyncssh.DISC_SERVICE_NOT_AVAILABLE, "the server is stopping")
         for session in sessions:
             await session.closed()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOPPING)
         if self._acceptor is not None:
             await self._acceptor.wait_closed()
             self._acceptor = None
@@ -104,17 +126,18 @@ class EmbeddedServer:
     def apply(self, users: UserSet) -> None:
         """Let `users` be in force, for those who are connected as well."""
         self.users = users
-        for session in tuple(self._sessions):
-            if session.known:
-                session.apply()
+        for session in self._sessions.known():
+            session.apply()
+        for name in self._sessions.users:
+            self._seat(name)
 
     def online(self) -> set[str]:
         """The users who are connected."""
-        return {session.user for session in self._sessions if session.known}
+        return self._sessions.users
 
     def recent(self) -> set[str]:
         """The users who are connected or were a short while ago."""
-        horizon = self._clock() - RECENT
+        horizon = self.clock() - RECENT
         self._seen = {user: at for user, at in self._seen.items() if at >= horizon}
         return self.online() | set(self._seen)
 
@@ -125,7 +148,7 @@ class EmbeddedServer:
 
     def status(self) -> dict[str, Any]:
         """Tell who is here."""
-        sessions = [session.status() for session in self._sessions if session.known]
+        sessions = [session.status() for session in self._sessions.known()]
         return {"port": self.port, "users": len(self.users), "flows": len(self.flows), "sessions": sessions}
 
     # -- said by sessions and links --
@@ -135,7 +158,7 @@ class EmbeddedServer:
         if self._factory is None:
             raise ConnectionRefusedError("the server is stopping")
         conn = self._factory()
-        wire = Wire(conn, self._clock)
+        wire = Wire(conn, self.clock)
         self._wires[cast(asyncssh.SSHServerConnection, conn)] = wire
         return wire
 
@@ -145,24 +168,49 @@ class EmbeddedServer:
 
     def arrived(self, session: Session) -> None:
         """Take note of a connection; it is a stranger until it has logged in."""
-        self._sessions[session] = None
-        strangers = [one for one in self._sessions if not one.known]
-        if len(strangers) > STRANGERS:
+        self._sessions.arrived(session)
+        if self._sessions.strangers > STRANGERS:
             _logger.warning("too many connections that do not log in: the oldest is dropped")
-            strangers[0].abort()
+            self._sessions.oldest_stranger().abort()
 
     def logged_in(self, session: Session) -> None:
         """Take note of a user."""
-        self._seen[session.user] = self._clock()
+        self._seen[session.user] = self.clock()
+        self._sessions.logged_in(session)
         _logger.info("%s: connected", session.user)
         session.apply()  # the users may have changed since the key was looked at
+        self._seat(session.user)
 
     def left(self, session: Session, why: str) -> None:
         """Take note that a connection is gone."""
-        self._sessions.pop(session, None)
+        self._sessions.left(session)
         if session.known:
-            self._seen[session.user] = self._clock()
+            self._seen[session.user] = self.clock()
             _logger.info("%s: disconnected: %s", session.user, why)
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Take care of a task until it is done."""
+        task = asyncio.create_task(work, name="request over a control channel")
+        self._tasks.add(task)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("a request could not be answered", exc_info=error)
+
+    def _seat(self, name: str) -> None:
+        """Let those of a user's connections go that are one session too many."""
+        user = self.users.get(name)
+        if user is None or user.grant.single_session == "off":
+            return
+        sessions = [session for session in self._sessions.of(name) if not session.leaving]
+        seats = [session.seat for session in sessions if session.seat is not None]
+        policy = user.grant.single_session
+        for number, why in tuple(instances.surplus(seats, policy)):
+            words = _WORDS[why].format(name) + (_TAKE_OVER if policy == "takeover" else "")
+            _logger.info("%s: %s", name, why)
+            sessions[number].end(ssh.ONE_TOO_MANY, words)
 
     def _options(self) -> dict[str, Any]:
         return {

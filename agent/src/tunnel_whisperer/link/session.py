@@ -1,4 +1,4 @@
-"""One connection to the embedded SSH server: who it is, and the flows it may have."""
+"""One connection to the embedded SSH server: who it is, the flows it may have, and what it may ask."""
 
 import asyncio
 import base64
@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED, OPEN_RESOURCE_SHORTAGE
 
-from tunnel_whisperer.link import ssh
+from tunnel_whisperer.link import control_channel, instances, ssh
+from tunnel_whisperer.link.control_channel import Allowance, ControlChannel
 from tunnel_whisperer.link.flows import FlowGroup
+from tunnel_whisperer.link.instances import Seat
 from tunnel_whisperer.link.pump import Flow
+from tunnel_whisperer.link.requests import Asker, refusal
 from tunnel_whisperer.link.wire import Wire
+from tunnel_whisperer.users.keys import read_public_key
 from tunnel_whisperer.users.targets import Target
 from tunnel_whisperer.words import count
 
@@ -39,11 +43,19 @@ class Session(asyncssh.SSHServer):
         self._server = server
         self._conn: asyncssh.SSHServerConnection | None = None
         self._wire: Wire | None = None
-        self._key = b""
+        self._key: asyncssh.SSHKey | None = None
         self._flows: dict[Address, FlowGroup] = {}
+        self._opening = 0
+        self._channels: dict[ControlChannel, None] = {}
+        self._allowance = Allowance(server.clock)
+        self._enrolling = False
         self.user = ""
         self.known = False
         """Whether the user has proved who it is."""
+        self.leaving = False
+        """Whether it has been told to go."""
+        self.seat: Seat | None = None
+        """Of which of the user's clients it is; known once it is logged in."""
         self.since = time()
 
     # -- the connection --
@@ -69,13 +81,16 @@ class Session(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Compare with the user's key as it is now."""
-        user = self._server.users.get(username)
-        self._key = key.public_data
-        return user is not None and base64.b64decode(user.public_key.split()[1]) == self._key
+        self._key = key
+        return self._is_users_key()
 
     def auth_completed(self) -> None:
         """The user has proved who it is."""
+        assert self._conn is not None
         self.known = True
+        self.seat = instances.seat(str(self._conn.get_extra_info("client_version")))
+        user = self._server.users.get(self.user)
+        self._enrolling = user is not None and user.enrolment is not None
         self._server.logged_in(self)
 
     # -- flows --
@@ -85,8 +100,9 @@ class Session(asyncssh.SSHServer):
         assert self._conn is not None
         target = (dest_host, dest_port)
         self._require(target)
-        if sum(len(flows) for flows in self._flows.values()) >= FLOWS:
+        if self._opening + sum(len(flows) for flows in self._flows.values()) >= FLOWS:
             raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, f"{FLOWS} connections are open already")
+        self._opening += 1
         channel = self._conn.create_tcp_channel(window=ssh.window(self._server.flow_count), max_pktsize=ssh.PACKET)
         return channel, self._open(target)
 
@@ -101,9 +117,10 @@ class Session(asyncssh.SSHServer):
 
     def apply(self) -> None:
         """Follow a change of the users: leave when the user or its key is gone, cut what is not permitted any more."""
-        user = self._server.users.get(self.user)
-        if user is None or base64.b64decode(user.public_key.split()[1]) != self._key:
-            self.end(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "this user's access has ended")
+        if not self._is_users_key():
+            # Who enrols has another key from now on, and is to hear of it yet; flows there are none.
+            if not (self._enrolling and self._channels):
+                self.end(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "this user's access has ended")
             return
         for target, flows in self._flows.items():
             if flows and not self.permits(target):
@@ -111,6 +128,11 @@ class Session(asyncssh.SSHServer):
                     "%s: %s is not permitted any more: %s cut", self.user, _named(target), count(len(flows), "flow")
                 )
                 flows.cut()
+
+    def _is_users_key(self) -> bool:
+        user = self._server.users.get(self.user)
+        data = None if self._key is None else self._key.public_data
+        return user is not None and base64.b64decode(user.public_key.split()[1]) == data
 
     def _require(self, target: Address) -> None:
         if not self.permits(target):
@@ -128,6 +150,8 @@ class Session(asyncssh.SSHServer):
             flow.cut()
             _logger.info("%s: %s cannot be reached: %s", self.user, _named(target), ssh.in_words(error))
             raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, ssh.in_words(error)) from None
+        finally:
+            self._opening -= 1
         # Things may have changed while the target was answering. From here to the channel nothing waits.
         try:
             if self._conn is None or self._conn.is_closed():
@@ -141,6 +165,32 @@ class Session(asyncssh.SSHServer):
         flow.join(self._flows.setdefault(target, FlowGroup()))
         flow.join(self._server.flows)
         return flow.channel_side
+
+    # -- requests --
+
+    def session_requested(self) -> Any:
+        """Open a control channel; nothing else can be done with a session."""
+        assert self._conn is not None
+        if self._server.requests is None or self.leaving:
+            return False
+        if len(self._channels) >= control_channel.CHANNELS:
+            raise asyncssh.ChannelOpenError(OPEN_RESOURCE_SHORTAGE, f"{len(self._channels)} are open already")
+        made = ControlChannel(self._answer, refusal, self._server.own, self._allowance, self._channel_closed)
+        self._channels[made] = None
+        # Bytes, not texts: what is no UTF-8 would otherwise end the whole connection.
+        channel = self._conn.create_server_channel(None, "strict", control_channel.WINDOW, ssh.PACKET)
+        return channel, made
+
+    async def _answer(self, line: bytes) -> bytes:
+        assert self._server.requests is not None
+        assert self._key is not None
+        key = read_public_key(self._key.export_public_key().decode())
+        return await self._server.requests.answer(Asker(self.user, key), line)
+
+    def _channel_closed(self, channel: ControlChannel) -> None:
+        self._channels.pop(channel, None)
+        if self.known and not self.leaving:
+            self.apply()
 
     # -- the server's view --
 
@@ -156,6 +206,7 @@ class Session(asyncssh.SSHServer):
 
     def end(self, code: int, reason: str) -> None:
         """Close the connection and all its flows, telling the far end why."""
+        self.leaving = True
         for flows in self._flows.values():
             flows.cut()
         if self._conn is not None:
@@ -163,6 +214,7 @@ class Session(asyncssh.SSHServer):
 
     def abort(self) -> None:
         """Drop the connection and all its flows."""
+        self.leaving = True
         if self._conn is not None:
             self._conn.abort()
 

@@ -27,6 +27,12 @@ WINDOW_BUDGET = 128 * 1024 * 1024
 PACKET = 64 * 1024 - 64
 """With its frame it fills two packets of OpenSSH's size, which it travels in between the relay and the server."""
 
+VERSION = "tw"
+"""How we greet who needs to know no more of us."""
+
+ONE_TOO_MANY = asyncssh.DISC_TOO_MANY_CONNECTIONS
+"""The code of a disconnect by which a server says that the user is connected from elsewhere."""
+
 CUT = "the connection was cut"
 LINK_CLOSED = "SSH connection closed"
 """How asyncssh says that a channel could not be opened because the connection went away."""
@@ -45,8 +51,13 @@ def host_keys(lines: Iterable[str]) -> list[asyncssh.SSHKey]:
         raise ConfigError(f"a pinned host key cannot be read: {error}") from None
 
 
-def client_options(user: str, key: asyncssh.SSHKey, pinned: list[asyncssh.SSHKey]) -> dict[str, Any]:
-    """Return what `asyncssh.connect` needs to log in with this key, and with nothing that lies around on the host."""
+def client_options(
+    user: str, key: asyncssh.SSHKey, pinned: list[asyncssh.SSHKey], version: str = VERSION
+) -> dict[str, Any]:
+    """Return what `asyncssh.connect` needs to log in with this key, and with nothing that lies around on the host.
+
+    `version` is what we greet with.
+    """
     return {
         **ALGORITHMS,
         "username": user,
@@ -61,7 +72,7 @@ def client_options(user: str, key: asyncssh.SSHKey, pinned: list[asyncssh.SSHKey
         "host_based_auth": False,
         "gss_auth": False,
         "gss_kex": False,
-        "client_version": "tw",
+        "client_version": version,
         "keepalive_interval": 0,  # the link has its own, which also counts progress as a sign of life
     }
 
@@ -78,6 +89,11 @@ def spare_ignores(conn: Any) -> None:
             send(pkttype, *args, **options)
 
     conn.send_packet = send_packet
+
+
+def refuse_environment(channel: Any) -> None:
+    """Take no environment variables: asyncssh would keep all that come, however many, and has no way to refuse them."""
+    channel._process_env_request = lambda packet: False
 
 
 async def ping(conn: asyncssh.SSHClientConnection | asyncssh.SSHServerConnection) -> None:

@@ -270,7 +270,7 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("context", "a\nb", f"context: no name for a context: 'a\\nb' {LABEL}"),
     ("context", "x" * 10_000, "xxx' has 10000 characters; at most 32 are accepted"),
     ("tenant", "operator", "tenant: no name for a tenant: 'operator' is reserved"),
-    ("tenant", "\u0430cme", f"tenant: no name for a tenant: '\u0430cme' {LABEL}"),
+    ("tenant", "\u0430cme", f"tenant: no name for a tenant: '\\u0430cme' {LABEL}"),
     ("user", "server", "user: no name for a user: 'server' is reserved"),
     ("user", "al ice", f"user: no name for a user: 'al ice' {LABEL}"),
     ("user", 'a"b', f"user: no name for a user: 'a\"b' {LABEL}"),

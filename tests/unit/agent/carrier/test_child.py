@@ -54,7 +54,7 @@ class Stage:
         if not self.well or "hello" not in self.lines:
             raise RetryableError("not well")
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self.prepared += 1
         if self.broken:
             raise self.broken

@@ -25,6 +25,7 @@ relays = st.builds(
 )
 carriers = st.builds(CarrierSettings.for_entry, relays, names, paths)
 uuids = st.uuids().map(str)
+CERTIFICATE = Path("/run/tw-serve/tls.crt")
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -40,7 +41,7 @@ def texts(value: Any) -> Iterator[str]:
 
 @given(carriers, uuids, paths)
 def test_it_is_json_and_leads_nowhere_but_to_the_relay(settings: CarrierSettings, uuid: str, socket: Path) -> None:
-    config = client_config(settings, uuid=uuid, socket=socket)
+    config = client_config(settings, uuid=uuid, socket=socket, certificate=CERTIFICATE)
     assert json.loads(json.dumps(config)) == config
     (inbound,), (outbound,) = config["inbounds"], config["outbounds"]
     assert inbound["listen"] == f"{socket},0600"
@@ -54,11 +55,12 @@ def test_it_is_json_and_leads_nowhere_but_to_the_relay(settings: CarrierSettings
 def test_it_shows_our_certificate_and_trusts_the_given_roots_alone(
     settings: CarrierSettings, uuid: str, socket: Path
 ) -> None:
-    (outbound,) = client_config(settings, uuid=uuid, socket=socket)["outbounds"]
+    (outbound,) = client_config(settings, uuid=uuid, socket=socket, certificate=CERTIFICATE)["outbounds"]
     tls = outbound["streamSettings"]["tlsSettings"]
     own, *roots = tls["certificates"]
     assert own["usage"] == "client-cert"
-    assert {Path(own["certificateFile"]).parent, Path(own["keyFile"]).parent} == {settings.identity_dir}
+    assert own["certificateFile"] == str(CERTIFICATE)
+    assert own["keyFile"] == str(settings.identity.tls_key)
     assert tls["serverName"] == settings.relay.host
     if settings.relay.roots_file is None:
         assert roots == []
@@ -73,7 +75,7 @@ def test_it_shows_our_certificate_and_trusts_the_given_roots_alone(
 def test_modes_and_connections_are_never_left_to_xrays_defaults(
     settings: CarrierSettings, uuid: str, socket: Path
 ) -> None:
-    (outbound,) = client_config(settings, uuid=uuid, socket=socket)["outbounds"]
+    (outbound,) = client_config(settings, uuid=uuid, socket=socket, certificate=CERTIFICATE)["outbounds"]
     stream = outbound["streamSettings"]
     assert stream["xhttpSettings"]["mode"] in {"stream-one", "stream-up"}
     assert stream["xhttpSettings"]["xmux"] == {"maxConcurrency": 1, "cMaxReuseTimes": 1}

@@ -68,6 +68,7 @@ def test_a_connect_yml_takes_context_and_identity_from_its_folder(tmp_path: Path
             Bridge(name="web", port=80, local_port=8080, host="db"),
         ),
         runtime_dir=places.places()[0].run / "tw-connect-office",
+        state_dir=places.places()[0].state / "office",
     )
 
 
@@ -173,7 +174,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 @given(key=st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", min_size=1))
 def test_no_key_is_ignored(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
-    known = {"context", "tenant", "user", "relay", "server_host_keys", "identity_dir", "bridges", "runtime_dir", "xray"}
+    known = {
+        "context",
+        "tenant",
+        "user",
+        "relay",
+        "server_host_keys",
+        "identity_dir",
+        "bridges",
+        "runtime_dir",
+        "state_dir",
+        "xray",
+    }
     if key in known:
         return
     path = write(tmp_path_factory.mktemp("config"), "connect.yml", CONNECT | {"context": "acme", key: 1})
