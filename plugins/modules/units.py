@@ -165,7 +165,7 @@ class Systemd:
 
     def show(self, names: list[str]) -> dict[str, dict[str, str]]:
         """Ask for the state of units; where systemd is not running nothing is known of any."""
-        code, out, _err = self._run("show", "-p", ",".join(PROPERTIES), *names)
+        code, out, _err = self._run("show", "--timestamp=us+utc", "-p", ",".join(PROPERTIES), *names)
         return parse_show(out) if code == 0 else {}
 
     def outdated(self) -> bool:
@@ -247,7 +247,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C"}
+    module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
     systemd = Systemd(module)
     wanted = wishes(module.params["units"], module.params["pending"] if module.check_mode else [])
     names = [wish.name for wish in wanted]
@@ -262,8 +262,8 @@ def main() -> None:
     watched = {
         path for wish in wanted for path in [*wish.restart_on, *wish.reload_on, *own_files(states.get(wish.name, {}))]
     }
-    times, offset = change_times(watched), time.time() - time.monotonic()
-    plan = {wish.name: (wish, decide(wish, states.get(wish.name, {}), times, offset)) for wish in wanted}
+    times = change_times(watched)
+    plan = {wish.name: (wish, decide(wish, states.get(wish.name, {}), times)) for wish in wanted}
 
     if not module.check_mode:
         for wish in wanted:
