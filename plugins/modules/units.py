@@ -231,9 +231,11 @@ def apply(systemd: Systemd, plan: dict[str, tuple[Wish, Verdict]]) -> None:
     def those(verb: str) -> list[str]:
         return [name for name, (_wish, verdict) in plan.items() if verb in (verdict.action, verdict.enablement)]
 
-    # A unit given up on by systemd would refuse to start until its record is wiped.
-    systemd.forgive(those("start"))
-    for verb in ("stop", "disable", "enable", "start", "restart", "reload"):
+    systemd.do("stop", those("stop"))
+    # A unit given up on by systemd would refuse to start until its record is wiped; one that was stopped would be
+    # listed as failed for ever.
+    systemd.forgive(those("stop") + those("start"))
+    for verb in ("disable", "enable", "start", "restart", "reload"):
         systemd.do(verb, those(verb))
 
 

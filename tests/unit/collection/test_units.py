@@ -154,3 +154,10 @@ def test_systemd_is_asked_for_the_walls_clock_to_the_microsecond() -> None:
     assert {"ExecMainStartTimestamp", "ActiveEnterTimestamp", "StateChangeTimestamp"} <= set(
         asked.split()[4].split(",")
     )
+
+
+def test_a_unit_that_failed_is_forgiven_once_it_is_stopped() -> None:
+    """Or it would be listed as failed for ever, and every run would stop it again."""
+    host, gone = Host({**RUNNING, "ActiveState": "failed"}), wish(present=False)
+    units.apply(host.systemd(), {gone.name: (gone, verdict(host.state, gone))})
+    assert host.asked.index("systemctl stop web.service") < host.asked.index("systemctl reset-failed web.service")
