@@ -53,14 +53,13 @@ def moment(text: str) -> float:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of one unit. `pending`: this run changes its files, though in check mode not on disk."""
+    """What is wanted of one unit."""
 
     name: str
     present: bool
     enabled: bool
     restart_on: tuple[str, ...]
     reload_on: tuple[str, ...]
-    pending: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,10 @@ class Verdict:
     def changed(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.action or self.enablement)
+
+
+STILL_TO_COME = float("inf")
+"""The time of a file that check mode only says will change: younger than whatever runs."""
 
 
 def newest(paths: Iterable[str], times: Mapping[str, float]) -> tuple[float, str]:
@@ -107,7 +110,7 @@ def decide(wish: Wish, state: Mapping[str, str], times: Mapping[str, float]) -> 
     # What the process reads it reads after its own start and before it says that it is ready.
     started = moment(state.get("ExecMainStartTimestamp", "")) or entered
     when, path = newest([*wish.restart_on, *own_files(state)], times)
-    if when > started or wish.pending:
+    if when > started:
         return Verdict("restart", enablement, f"{path or 'its file'} is younger than the process")
     changed = moment(state.get("StateChangeTimestamp", ""))
     read = changed if changed > entered else started

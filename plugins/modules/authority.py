@@ -88,6 +88,11 @@ operators:
   sample:
     primary:
       uuid: 6f1f0c0e-6f0c-4d5e-9f65-6a7b9a3c9f10
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is wrong, one line each.
   returned: failure

@@ -66,6 +66,11 @@ link:
   description: The link to it.
   returned: success
   type: str
+paths:
+  description: That link, when it or what it leads to was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 """
 
 import hashlib
@@ -135,6 +140,7 @@ def main() -> None:
     found, led_to = digest(path), link_target(link)
     right = found is not None and expected in (None, found)
     result = {"changed": not right or led_to != target, "missing": not right, "path": path, "link": link}
+    result["paths"] = [link] if result["changed"] else []
     result["diff"] = {"before": f"{led_to}\n" if led_to else "", "after": f"{target}\n"}
     if module.check_mode or not result["changed"] or not (right or incoming):
         module.exit_json(**result)

@@ -111,6 +111,11 @@ operator:
   description: The operator's entry, as C(changed) and C(files).
   type: dict
   returned: always
+paths:
+  description: All files that were written, or would be in check mode, those of the operator's entry included.
+  type: list
+  elements: str
+  returned: always
 """
 
 import os
@@ -267,8 +272,8 @@ def furnish(module: AnsibleModule, relay: Relay, trees: dict[str, Tree], result:
         made = relay.user_made(name)
         if not module.check_mode:
             tree.make_folder()
-        made |= relay.host_key(name)
-        outcome.update(changed=made or bool(tree.pending), files=sorted(tree.pending))
+        files = sorted([*tree.pending, *([HOST_KEY] if relay.host_key(name) else [])])
+        outcome.update(changed=made or bool(files), files=files)
         outcome["action"] = "" if not outcome["changed"] else "created" if new else "updated"
     for name, tree in trees.items():
         for file in tree.pending:
@@ -322,6 +327,9 @@ def settle(module: AnsibleModule, relay: Relay) -> dict[str, Any]:
     for name in tenants:
         if key := read_text(f"{TENANTS}/{name}/{HOST_KEY}.pub"):
             result["tenants"][name]["host_key"] = relay_cell.bare_key(key)
+    written = {f"{TENANTS}/{name}": outcome["files"] for name, outcome in result["tenants"].items()}
+    written[f"{relay_cell.ETC}/operator"] = result["operator"]["files"]
+    result["paths"] = [f"{folder}/{file}" for folder, files in written.items() for file in files]
     result["changed"] = result["operator"]["changed"] or any(t["changed"] for t in result["tenants"].values())
     return result
 

@@ -100,6 +100,11 @@ purged:
   type: list
   elements: str
   sample: [old]
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is wrong, one line each.
   returned: failure

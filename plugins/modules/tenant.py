@@ -85,6 +85,11 @@ certified:
   description: Whether the server has all its certificates.
   returned: success
   type: bool
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: What is wrong, one line each.
   returned: failure

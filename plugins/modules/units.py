@@ -62,8 +62,8 @@ options:
         elements: str
   pending:
     description:
-      - Units whose files this run changes. Check mode needs to be told, as nothing changed on disk; otherwise it is
-        not looked at.
+      - Files that this run changes, as other modules return them. Check mode needs to be told, as nothing changed on
+        disk, and then says of each unit what a real run would do; otherwise it is not looked at.
     type: list
     elements: str
     default: []
@@ -106,6 +106,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.units import (
     PROPERTIES,
+    STILL_TO_COME,
     Verdict,
     Wish,
     decide,
@@ -123,7 +124,7 @@ UNIT_SPEC: dict[str, Any] = {
 }
 
 
-def wishes(items: list[dict[str, Any]], pending: list[str]) -> list[Wish]:
+def wishes(items: list[dict[str, Any]]) -> list[Wish]:
     """Turn the module's argument into wishes, one for each unit."""
     found = []
     for item in items:
@@ -136,7 +137,6 @@ def wishes(items: list[dict[str, Any]], pending: list[str]) -> list[Wish]:
                     enabled=item["enabled"],
                     restart_on=tuple(path.replace("%i", instance) for path in item["restart_on"]),
                     reload_on=tuple(path.replace("%i", instance) for path in item["reload_on"]),
-                    pending=name in pending,
                 )
             )
     return found
@@ -251,7 +251,7 @@ def main() -> None:
     )
     module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
     systemd = Systemd(module)
-    wanted = wishes(module.params["units"], module.params["pending"] if module.check_mode else [])
+    wanted = wishes(module.params["units"])
     names = [wish.name for wish in wanted]
     if not names:
         module.exit_json(changed=False, units={})
@@ -265,6 +265,8 @@ def main() -> None:
         path for wish in wanted for path in [*wish.restart_on, *wish.reload_on, *own_files(states.get(wish.name, {}))]
     }
     times = change_times(watched)
+    if module.check_mode:
+        times.update(dict.fromkeys(module.params["pending"], STILL_TO_COME))
     plan = {wish.name: (wish, decide(wish, states.get(wish.name, {}), times)) for wish in wanted}
 
     if not module.check_mode:

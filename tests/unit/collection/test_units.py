@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.units import (
 )
 from ansible_collections.tunnel_whisperer.tw.plugins.modules import units
 
+Run = Callable[..., dict[str, Any]]
 MIDNIGHT = datetime(2027, 1, 31, tzinfo=UTC).timestamp()
 """Of the day on which the units below were started; a file's time is given in seconds of that day."""
 
@@ -35,8 +37,8 @@ RUNNING = {
 GONE = {"Id": "web.service", "LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
 
 
-def wish(present: bool = True, enabled: bool = True, pending: bool = False) -> Wish:
-    return Wish("web.service", present, enabled, ("/bin/web",), ("/etc/web.conf",), pending)
+def wish(present: bool = True, enabled: bool = True) -> Wish:
+    return Wish("web.service", present, enabled, ("/bin/web",), ("/etc/web.conf",))
 
 
 def verdict(state: dict[str, str], what: Wish | None = None, **times: float) -> Verdict:
@@ -94,8 +96,23 @@ def test_before_its_file_is_there_a_unit_is_said_to_be_started() -> None:
     assert verdict({}).action == "start"
 
 
-def test_pending_changes_count_in_check_mode() -> None:
-    assert verdict(RUNNING, wish(pending=True)).action == "restart"
+@pytest.mark.parametrize(
+    ("pending", "action"),
+    [
+        ([], ""),
+        (["/etc/web.conf"], "reload"),
+        (["/bin/web"], "restart"),
+        (["/etc/web.conf", "/bin/web"], "restart"),
+        (["/etc/systemd/system/web.service"], "restart"),
+        (["/etc/other.conf"], ""),
+    ],
+)
+def test_check_mode_says_what_a_real_run_would_do(running: None, run: Run, pending: list[str], action: str) -> None:
+    """It is told which files would change, as nothing changed on disk."""
+    unit = {"name": "web.service", "restart_on": ["/bin/web"], "reload_on": ["/etc/web.conf"]}
+    said = run("units", {"units": [unit], "pending": pending}, check=True)
+    assert said["units"]["web.service"]["action"] == action
+    assert said["changed"] == bool(action)
 
 
 def test_enablement_is_its_own_matter() -> None:
@@ -128,6 +145,13 @@ def test_several_units_are_read_from_one_answer() -> None:
 )
 def test_times_are_read_as_every_systemd_tells_them(told: str, seconds: float) -> None:
     assert moment(told) == pytest.approx(MIDNIGHT + seconds, abs=1e-6)
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let web.service run, with files that were all there before."""
+    monkeypatch.setattr(units.Systemd, "show", lambda self, names: {"web.service": RUNNING})
+    monkeypatch.setattr(units, "change_times", lambda paths: dict.fromkeys(paths, MIDNIGHT))
 
 
 @dataclass
