@@ -101,7 +101,9 @@ def _run_without_agent(module: AnsibleModule, without_agent: Callable[[dict[str,
             "to the agent's own Python; role agent installs it."
         )
     message = "The agent is not installed here yet; a real run would install it and make what is missing."
-    module.exit_json(**{"changed": True, "msg": message, "agent_missing": True, "paths": [], **without_agent(module.params)})
+    module.exit_json(
+        **{"changed": True, "msg": message, "agent_missing": True, "paths": [], **without_agent(module.params)}
+    )
 
 
 def _diff(change: Change) -> dict[str, str]:
