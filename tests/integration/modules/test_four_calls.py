@@ -26,7 +26,7 @@ FourCalls = Callable[[str, dict[str, Any]], list[Result]]
 
 
 def test_tenant(four_calls: FourCalls, site: Site) -> None:
-    results = four_calls("tenant", site.tenant())
+    results = four_calls("tenant", site.tenant(secrets=True))
     assert results[1]["certified"] is False
     assert modes(site.root / "serve") == {
         "ca.key": "640",
@@ -48,7 +48,7 @@ def test_tenant(four_calls: FourCalls, site: Site) -> None:
 
 def test_authority(four_calls: FourCalls, site: Site, play: Play) -> None:
     (tenant,) = play(("tenant", site.tenant()))
-    arguments = site.authority(tenants={"acme": {"csr": tenant["csr"]}, "umbrella": {}})
+    arguments = site.authority(tenants={"acme": {"csr": tenant["csr"]}, "umbrella": {}}, secrets=True)
     results = four_calls("authority", arguments)
     assert results[1]["operators"] == results[3]["operators"]
     assert results[1]["tenants"] == results[3]["tenants"]
@@ -122,7 +122,8 @@ def test_contexts(four_calls: FourCalls, site: Site, play: Play) -> None:
     before = play(*site.steps()[:5])
     arguments = site.install()
     acme = arguments["contexts"]["acme"]
-    acme["uuid"], acme["certificate"] = (before[4]["users"]["alice"][name] for name in ("uuid", "certificate"))
+    acme["certificate"], uuid = (before[4]["users"]["alice"][name] for name in ("certificate", "uuid"))
+    arguments["uuids"] = {"acme": uuid}
     acme["relay"]["roots"] = before[2]["root_certificate"]
     acme["server_host_keys"] = [before[0]["host_public_key"]]
     results = four_calls("contexts", arguments)
