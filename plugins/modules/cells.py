@@ -338,6 +338,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C"}
+    if module.check_mode:  # the control node cannot make a UUID yet when nothing is installed there
+        module.params["operators"] = [o for o in module.params["operators"] if o["identity"]["uuid"]]
     given, absent, operators = (module.params[key] for key in ("tenants", "absent", "operators"))
     if found := problems(given, absent, operators):
         module.fail_json(msg="\n".join(found))

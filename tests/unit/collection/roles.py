@@ -11,10 +11,16 @@ from ansible.template import Templar
 ROLES = Path(__file__).parents[3] / "roles"
 
 
-def variable(role: str, name: str, **known: Any) -> Any:
-    """Return a variable of a role, with what the play would know given."""
-    loader = DataLoader()
+def variable(role: str, name: str, *, task: tuple[str, str] | None = None, **known: Any) -> Any:
+    """Return a variable of a role, or of a `task` (its file and name), with what the play would know given."""
     variables: dict[str, Any] = {"role_path": str(ROLES / role), "ansible_check_mode": False}
     for part in ("defaults", "vars"):
-        variables |= loader.load_from_file(str(ROLES / role / part / "main.yml"), trusted_as_template=True)
-    return Templar(loader, variables=variables | known).template(variables[name])
+        variables |= _load(ROLES / role / part / "main.yml")
+    if task:
+        (its,) = (found["vars"] for found in _load(ROLES / role / "tasks" / task[0]) if found["name"] == task[1])
+        variables |= its
+    return Templar(DataLoader(), variables=variables | known).template(variables[name])
+
+
+def _load(path: Path) -> Any:
+    return DataLoader().load_from_file(str(path), trusted_as_template=True)
