@@ -21,6 +21,7 @@ import yaml
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.units import Wish, decide
 
 from tests.unit.collection.roles import variable
+from tests.until import until
 from tunnel_whisperer import connect, identity, serve
 from tunnel_whisperer.config import ConnectConfig, load_connect
 from tunnel_whisperer.daemon import Daemon
@@ -83,9 +84,7 @@ async def living(daemon: Daemon, runtime: Path) -> AsyncIterator[None]:
     """Let a daemon live until its Xray has been started."""
     task = asyncio.create_task(daemon.run())
     try:
-        async with asyncio.timeout(10):
-            while not task.done() and not (daemon.ready.is_set() and (runtime / "xray.json").exists()):
-                await asyncio.sleep(0.01)
+        await until(lambda: task.done() or (daemon.ready.is_set() and (runtime / "xray.json").exists()))
         yield
     finally:
         daemon.stop()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from tunnel_whisperer.backoff import Backoff
-from tunnel_whisperer.errors import TwError
+from tunnel_whisperer.errors import FatalError, TwError
 from tunnel_whisperer.words import count
 
 LOOK_EVERY = 30.0
@@ -40,7 +40,7 @@ class RelayUsers(Protocol):
 
 
 class Keeper:
-    """Reconciles when told to, and now and then by itself."""
+    """Reconciles when told to, and now and then by itself; after a refusal, when told to only."""
 
     def __init__(
         self,
@@ -67,23 +67,25 @@ class Keeper:
         """Keep the users until cancelled."""
         while True:
             self._nudge.clear()
-            wait = LOOK_EVERY
-            if self._reachable() and not await self._reconcile():
-                wait = self._backoff.next(0.0)
+            wait: float | None = LOOK_EVERY
+            if self._reachable():
+                wait = await self._reconcile()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._nudge.wait()
 
-    async def _reconcile(self) -> bool:
+    async def _reconcile(self) -> float | None:
+        """Reconcile once; return after how many seconds to look again, None for not before a nudge."""
         desired, first = self._wanted()
         began = time.monotonic()
         try:
             changes = await self._relay.reconcile(desired, first)
+        except FatalError as error:
+            self._fail(f"{error}; not tried again before the users or the links change")
+            return None
         except TwError as error:
-            if str(error) != self.error:
-                _logger.warning("the relay's Xray could not be given our users: %s", error)
-            self.error = str(error)
-            return False
+            self._fail(str(error))
+            return self._backoff.next(0.0)
         self._backoff.next(self._backoff.stable)
         self.error = None
         self.kept = len(desired)
@@ -95,7 +97,12 @@ class Keeper:
                 len(changes.removed),
                 took,
             )
-        return True
+        return LOOK_EVERY
+
+    def _fail(self, why: str) -> None:
+        if why != self.error:
+            _logger.warning("the relay's Xray could not be given our users: %s", why)
+        self.error = why
 
     def status(self) -> dict[str, Any]:
         """Tell how far the relay knows our users."""
