@@ -108,6 +108,7 @@ import tarfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.durable import point
 
 MARKER = ".complete"
 IMPORT_ALL = """
@@ -229,11 +230,7 @@ class Host:
         """Let the links lead to the release, each with no moment in which there is none."""
         for link in self.wrong_links():
             os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
-            part = f"{link}.part"
-            if os.path.lexists(part):
-                os.unlink(part)
-            os.symlink(self.links[link], part)
-            os.rename(part, link)
+            point(link, self.links[link])
 
 
 def main() -> None:
