@@ -18,9 +18,9 @@ FILE_MODE = 0o640
 
 
 def read_text(path: str) -> str | None:
-    """Return what a file says, or None when there is none."""
+    """Return what a file says, or None when there is none; one that is no text says something else than it should."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except FileNotFoundError:
         return None
