@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible.plugins.loader import init_plugin_loader
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(
-    0, subprocess.run([ROOT / "scripts/collections"], capture_output=True, text=True, check=True).stdout.strip()
-)
+COLLECTIONS = subprocess.run([ROOT / "scripts/collections"], capture_output=True, text=True, check=True).stdout.strip()
+init_plugin_loader([COLLECTIONS])
 
 
 @pytest.fixture
