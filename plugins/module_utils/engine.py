@@ -113,7 +113,8 @@ def run(
         module.fail_json(msg=message, problems=list(lines))
     except TwError as error:
         module.fail_json(msg=str(error), problems=[str(error)])
-    module.exit_json(**{"changed": bool(changes), "diff": [_diff(change) for change in changes], **result})
+    told = {"paths": [str(change.path) for change in changes], "diff": [_diff(change) for change in changes]}
+    module.exit_json(**{"changed": bool(changes), **told, **result})
 
 
 def _run_without_agent(module: AnsibleModule, without_agent: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -123,7 +124,9 @@ def _run_without_agent(module: AnsibleModule, without_agent: Callable[[dict[str,
             "to the agent's own Python; role agent installs it."
         )
     message = "The agent is not installed here yet; a real run would install it and make what is missing."
-    module.exit_json(**{"changed": True, "msg": message, "agent_missing": True, **without_agent(module.params)})
+    module.exit_json(
+        **{"changed": True, "msg": message, "agent_missing": True, "paths": [], **without_agent(module.params)}
+    )
 
 
 def _diff(change: Change) -> dict[str, str]:

@@ -210,11 +210,22 @@ def sshd_config(tenant: str, version: tuple[int, int]) -> str:
 
 
 def read_tenant(files: Mapping[str, str]) -> dict[str, str]:
-    """Take uuid and public key back out of a cell's files, so that a tenant not given in a run is kept as it is."""
-    config = json.loads(files["xray.json"])
-    uuid = next(c["id"] for i in config["inbounds"] for c in i["settings"]["clients"] if c["email"] == SERVER)
-    words = files["authorized_keys"].split()
-    return {"uuid": uuid, "public_key": " ".join(words[words.index("ssh-ed25519") :][:2])}
+    """Take uuid and public key back out of a cell's files, so that a tenant not given in a run is kept as it is.
+
+    Raises ValueError naming the file in which they are not found.
+    """
+    try:
+        config = json.loads(files["xray.json"])
+        uuid = next(c["id"] for i in config["inbounds"] for c in i["settings"]["clients"] if c["email"] == SERVER)
+    except (ValueError, KeyError, TypeError, StopIteration):
+        uuid = None
+    if not isinstance(uuid, str) or uuid_problem(uuid):
+        raise ValueError("xray.json is missing or damaged")
+    words = files.get("authorized_keys", "").split()
+    key = " ".join(words[words.index("ssh-ed25519") :][:2]) if "ssh-ed25519" in words else ""
+    if public_key_problem(key):
+        raise ValueError("authorized_keys is missing or damaged")
+    return {"uuid": uuid, "public_key": key}
 
 
 def masked(text: str) -> str:

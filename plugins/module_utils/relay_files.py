@@ -9,17 +9,18 @@ import grp
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Mapping
+
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.durable import drafting
 
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
 
 
 def read_text(path: str) -> str | None:
-    """Return what a file says, or None when there is none."""
+    """Return what a file says, or None when there is none; one that is no text says something else than it should."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -53,16 +54,10 @@ class Tree:
 
     def write(self) -> None:
         """Put the pending files in place: all written aside first, then moved one after the other."""
-        drafts = []
-        for name in self.pending:
-            handle, draft = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
-            drafts.append((draft, f"{self.folder}/{name}"))
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.wanted[name])
-            os.chmod(draft, FILE_MODE)
-            shutil.chown(draft, "root", self._group)
-        for draft, path in drafts:
-            os.replace(draft, path)
+        with drafting() as drafts:
+            for name in self.pending:
+                drafts.write(f"{self.folder}/{name}", self.wanted[name].encode(), FILE_MODE, ("root", self._group))
+            drafts.place()
 
     def diff(self, mask: Callable[[str], str]) -> list[dict[str, str]]:
         """Show what would be written, in Ansible's form."""

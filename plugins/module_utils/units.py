@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import calendar
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +18,10 @@ PROPERTIES = (
     "UnitFileState",
     "FragmentPath",
     "DropInPaths",
+    "ExecMainStartTimestamp",
+    "ActiveEnterTimestamp",
     "ActiveEnterTimestampMonotonic",
-    "StateChangeTimestampMonotonic",
+    "StateChangeTimestamp",
     "Result",
     "ReloadResult",
 )
@@ -34,16 +38,28 @@ def parse_show(text: str) -> dict[str, dict[str, str]]:
     return units
 
 
+def moment(text: str) -> float:
+    """Read a time of day as `systemctl show` tells it in UTC, into seconds since the epoch; 0 for none.
+
+    These are the wall's clock, as the times of files are: the monotonic clock stands still while a host is suspended.
+    systemd before 251 tells whole seconds only; then the second counts as over.
+    """
+    words = text.split()
+    if len(words) < 3:
+        return 0.0
+    clock, _, fraction = words[2].partition(".")
+    return calendar.timegm(time.strptime(f"{words[1]} {clock}", "%Y-%m-%d %H:%M:%S")) + float(f"0.{fraction or 999999}")
+
+
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of one unit. `pending`: this run changes its files, though in check mode not on disk."""
+    """What is wanted of one unit."""
 
     name: str
     present: bool
     enabled: bool
     restart_on: tuple[str, ...]
     reload_on: tuple[str, ...]
-    pending: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,10 @@ class Verdict:
         return bool(self.action or self.enablement)
 
 
+STILL_TO_COME = float("inf")
+"""The time of a file that check mode only says will change: younger than whatever runs."""
+
+
 def newest(paths: Iterable[str], times: Mapping[str, float]) -> tuple[float, str]:
     """Return the youngest of these files that exist, as (time, path)."""
     return max(((times[path], path) for path in paths if path in times), default=(0.0, ""))
@@ -70,12 +90,11 @@ def own_files(state: Mapping[str, str]) -> list[str]:
     return [path for path in [state.get("FragmentPath", ""), *state.get("DropInPaths", "").split()] if path]
 
 
-def decide(wish: Wish, state: Mapping[str, str], times: Mapping[str, float], clock_offset: float) -> Verdict:
+def decide(wish: Wish, state: Mapping[str, str], times: Mapping[str, float]) -> Verdict:
     """Compare the unit with the wish.
 
-    `times` holds the time of the last change of each file, `clock_offset` is what has to be added to the monotonic
-    clock to compare with them. That a file is younger than the process that read it is all the memory needed: a restart
-    that an earlier run owed and did not come to is made up for.
+    `times` holds the time of the last change of each file. That a file is younger than the process that read it is all
+    the memory needed: a restart that an earlier run owed and did not come to is made up for.
     """
     active = state.get("ActiveState") in ("active", "reloading")
     listed = state.get("UnitFileState", "")
@@ -87,11 +106,14 @@ def decide(wish: Wish, state: Mapping[str, str], times: Mapping[str, float], clo
     if not active:
         return Verdict("start", enablement, f"it is {state.get('ActiveState') or 'not there'}")
 
-    started = int(state.get("ActiveEnterTimestampMonotonic") or 0) / 1e6 + clock_offset
+    entered = moment(state.get("ActiveEnterTimestamp", ""))
+    # What the process reads it reads after its own start and before it says that it is ready.
+    started = moment(state.get("ExecMainStartTimestamp", "")) or entered
     when, path = newest([*wish.restart_on, *own_files(state)], times)
-    if when > started or wish.pending:
+    if when > started:
         return Verdict("restart", enablement, f"{path or 'its file'} is younger than the process")
-    read = int(state.get("StateChangeTimestampMonotonic") or 0) / 1e6 + clock_offset
+    changed = moment(state.get("StateChangeTimestamp", ""))
+    read = changed if changed > entered else started
     when, path = newest(wish.reload_on, times)
     if when > read or state.get("ReloadResult", "success") != "success":
         return Verdict("reload", enablement, f"{path or 'its file'} is younger than what it last read")

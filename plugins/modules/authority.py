@@ -18,7 +18,6 @@ description:
   - Makes the operator's own identities, by which the relay is managed.
   - What is there and serves is kept; a certificate is made anew when half of its life is over.
   - Nothing that is no longer mentioned is removed.
-  - The result holds secrets (the operator's UUIDs), so set C(no_log) on the task.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes
   - tunnel_whisperer.tw.attributes.files
@@ -51,6 +50,11 @@ options:
     type: list
     elements: str
     default: [primary, spare]
+  secrets:
+    description:
+      - Whether the result holds the operator's UUIDs, which are secrets. Set C(no_log) on the task then.
+    type: bool
+    default: false
 seealso:
   - module: tunnel_whisperer.tw.tenant
 """
@@ -65,7 +69,6 @@ EXAMPLES = r"""
       acme:
         csr: "{{ hostvars['server1'].server_identity.csr }}"
   delegate_to: localhost
-  no_log: true
   register: authority
 """
 
@@ -82,12 +85,17 @@ tenants:
     acme:
       certificate: "-----BEGIN CERTIFICATE-----..."
 operators:
-  description: The UUID of each of the operator's identities; a secret.
-  returned: success
+  description: The UUID of each of the operator's identities.
+  returned: when O(secrets) is V(true)
   type: dict
   sample:
     primary:
       uuid: 6f1f0c0e-6f0c-4d5e-9f65-6a7b9a3c9f10
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is wrong, one line each.
   returned: failure
@@ -105,6 +113,7 @@ def execute(call: engine.Call) -> dict[str, Any]:
     """Plan the authority's files."""
     from tunnel_whisperer.provision.authority import provision_authority
 
+    secrets = call.params["secrets"]
     state = provision_authority(
         call.transaction,
         call.path("dir"),
@@ -117,7 +126,7 @@ def execute(call: engine.Call) -> dict[str, Any]:
     return {
         "root_certificate": state.root_certificate,
         "tenants": {name: {"certificate": chain} for name, chain in state.tenants.items()},
-        "operators": {name: {"uuid": uuid} for name, uuid in state.operators.items()},
+        **({"operators": {name: {"uuid": uuid} for name, uuid in state.operators.items()}} if secrets else {}),
     }
 
 
@@ -126,7 +135,7 @@ def without_agent(params: dict[str, Any]) -> dict[str, Any]:
     return {
         "root_certificate": None,
         "tenants": {name: {"certificate": None} for name in params["tenants"]},
-        "operators": {name: {"uuid": None} for name in params["operators"]},
+        **({"operators": {name: {"uuid": None} for name in params["operators"]}} if params["secrets"] else {}),
     }
 
 
@@ -139,6 +148,7 @@ def main() -> None:
             "passphrase": {"type": "str", "required": True, "no_log": True},
             "tenants": {"type": "dict", "default": {}},
             "operators": {"type": "list", "elements": "str", "default": ["primary", "spare"]},
+            "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         execute,
         without_agent=without_agent,

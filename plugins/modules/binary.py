@@ -91,6 +91,11 @@ link:
   description: The link to it that does not change its name.
   returned: when O(dest) is given
   type: str
+paths:
+  description: That link, when it or what it leads to was changed, or would be in check mode.
+  returned: when O(dest) is given
+  type: list
+  elements: str
 sha256:
   description: Its SHA-256.
   returned: when it is known

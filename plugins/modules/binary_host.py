@@ -66,14 +66,18 @@ link:
   description: The link to it.
   returned: success
   type: str
+paths:
+  description: That link, when it or what it leads to was changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 """
 
 import hashlib
 import os
-import shutil
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.durable import drafting, point
 
 
 def digest(path: str) -> str | None:
@@ -94,26 +98,9 @@ def link_target(link: str) -> str | None:
 
 def install(incoming: str, path: str) -> None:
     """Put a file in place, whole or not at all."""
-    handle, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as target, open(incoming, "rb") as source:
-            shutil.copyfileobj(source, target)
-            target.flush()
-            os.fsync(target.fileno())
-        os.chmod(part, 0o755)  # noqa: S103 - a program for everybody, nothing secret in it
-        os.rename(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
-def switch(link: str, target: str) -> None:
-    """Let a link lead to a target, with no moment in which there is none."""
-    part = link + ".part"
-    if os.path.lexists(part):
-        os.unlink(part)
-    os.symlink(target, part)
-    os.rename(part, link)
+    with drafting() as drafts, open(incoming, "rb") as source:
+        drafts.write(path, source, 0o755)
+        drafts.place()
 
 
 def main() -> None:
@@ -135,6 +122,7 @@ def main() -> None:
     found, led_to = digest(path), link_target(link)
     right = found is not None and expected in (None, found)
     result = {"changed": not right or led_to != target, "missing": not right, "path": path, "link": link}
+    result["paths"] = [link] if result["changed"] else []
     result["diff"] = {"before": f"{led_to}\n" if led_to else "", "after": f"{target}\n"}
     if module.check_mode or not result["changed"] or not (right or incoming):
         module.exit_json(**result)
@@ -147,7 +135,7 @@ def main() -> None:
                 )
             os.makedirs(dest, mode=0o755, exist_ok=True)
             install(incoming, path)
-        switch(link, target)
+        point(link, target)
         for entry in os.listdir(dest):
             if entry.startswith(name + "-") and entry not in (target, led_to):
                 os.unlink(os.path.join(dest, entry))

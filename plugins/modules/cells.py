@@ -15,7 +15,8 @@ description:
     call, and the operator's entry likewise. What the two programs are to read is shown to them first; nothing is
     replaced unless all of it is valid.
   - Tenants that are on the relay and not named are kept, with their identity as it is and their configuration as this
-    version writes it.
+    version writes it. One whose files are damaged is left as it is, with a warning, and holds up nobody else; it is
+    mended by a run that has its server in it.
   - The units that run a cell are the business of M(tunnel_whisperer.tw.units).
 author:
   - The Tunnel Whisperer maintainers (@tunnel-whisperer)
@@ -104,12 +105,18 @@ RETURN = r"""
 tenants:
   description:
     - Each tenant by its name, those kept and those cleared away included, as C(changed), C(action) (created, updated,
-      removed or empty), C(files) (those written) and C(host_key) (type and key; missing as long as there is none).
+      removed or empty), C(files) (those written), C(host_key) (type and key; missing as long as there is none) and
+      C(problem) (why it is left as it is; missing where it is not).
   type: dict
   returned: always
 operator:
   description: The operator's entry, as C(changed) and C(files).
   type: dict
+  returned: always
+paths:
+  description: All files that were written, or would be in check mode, those of the operator's entry included.
+  type: list
+  elements: str
   returned: always
 """
 
@@ -117,6 +124,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -164,14 +172,18 @@ class Relay:
         code, out, err = self._module.run_command([path, *words], check_rc=check)
         return ("", "") if code and check else (out, err)
 
-    def kept(self) -> dict[str, dict[str, str]]:
-        """Read the identities of the tenants that are here."""
+    def kept(self, besides: Collection[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """Read the identities of the tenants that are here, and what is wrong with those that cannot be read."""
         found: dict[str, dict[str, str]] = {}
-        for name in sorted(os.listdir(TENANTS)) if os.path.isdir(TENANTS) else []:
-            texts = {file: read_text(f"{TENANTS}/{name}/{file}") for file in ("xray.json", "authorized_keys")}
-            if all(texts.values()):
-                found[name] = relay_cell.read_tenant({file: text or "" for file, text in texts.items()})
-        return found
+        damaged: dict[str, str] = {}
+        here = set(os.listdir(TENANTS)) if os.path.isdir(TENANTS) else set()
+        for name in sorted(here.difference(besides)):
+            texts = {file: read_text(f"{TENANTS}/{name}/{file}") or "" for file in ("xray.json", "authorized_keys")}
+            try:
+                found[name] = relay_cell.read_tenant(texts)
+            except ValueError as error:
+                damaged[name] = f"{TENANTS}/{name}/{error}"
+        return found, damaged
 
     def wanted(self, name: str, tenant: dict[str, str]) -> dict[str, str]:
         """Return the files of a cell as they should be."""
@@ -190,10 +202,7 @@ class Relay:
     def user_made(self, name: str) -> bool:
         """Make sure of a tenant's system user; tell whether it had to be made or mended."""
         user = f"tw-{name}"
-        entry = next(
-            (line.split(":") for line in (read_text("/etc/shadow") or "").splitlines() if line.startswith(f"{user}:")),
-            None,
-        )
+        entry = self._entry("/etc/shadow", user)
         # A password of "!" would make sshd turn the key away; "*" means no password, and nobody locked out.
         if entry is not None and entry[1] == "*":
             return False
@@ -267,8 +276,8 @@ def furnish(module: AnsibleModule, relay: Relay, trees: dict[str, Tree], result:
         made = relay.user_made(name)
         if not module.check_mode:
             tree.make_folder()
-        made |= relay.host_key(name)
-        outcome.update(changed=made or bool(tree.pending), files=sorted(tree.pending))
+        files = sorted([*tree.pending, *([HOST_KEY] if relay.host_key(name) else [])])
+        outcome.update(changed=made or bool(files), files=files)
         outcome["action"] = "" if not outcome["changed"] else "created" if new else "updated"
     for name, tree in trees.items():
         for file in tree.pending:
@@ -297,8 +306,9 @@ ARGUMENTS: dict[str, Any] = {
 def settle(module: AnsibleModule, relay: Relay) -> dict[str, Any]:
     """Bring users and files to what was asked for; return the module's result."""
     given, absent, operators = (module.params[key] for key in ("tenants", "absent", "operators"))
-    tenants = {name: identity for name, identity in relay.kept().items() if name not in absent}
-    tenants.update((t["name"], t["identity"]) for t in given if any(t["identity"].values()))
+    told = {t["name"]: t["identity"] for t in given if any(t["identity"].values())}
+    kept, damaged = relay.kept(besides=[*told, *absent])
+    tenants = {**kept, **told}
     trees = {n: Tree(f"{TENANTS}/{n}", relay.wanted(n, t), group=f"tw-{n}") for n, t in sorted(tenants.items())}
     result: dict[str, Any] = {
         "tenants": {n: {"changed": False, "files": []} for n in trees},
@@ -316,12 +326,19 @@ def settle(module: AnsibleModule, relay: Relay) -> dict[str, Any]:
     if operators and not module.check_mode:
         trees[relay_cell.OPERATOR].make_folder()
     furnish(module, relay, trees, result)
+    for name, problem in damaged.items():
+        remedy = "run again with its server in the run, or name it in relay_tenants_absent"
+        module.warn(f"tenant {name} is left as it is: {problem}; {remedy}")
+        result["tenants"][name] = {"changed": False, "action": "", "files": [], "problem": problem}
     for name in absent:
         gone = relay.remove(name)
         result["tenants"][name] = {"changed": gone, "action": "removed" if gone else "", "files": []}
-    for name in tenants:
+    for name in [*tenants, *damaged]:
         if key := read_text(f"{TENANTS}/{name}/{HOST_KEY}.pub"):
             result["tenants"][name]["host_key"] = relay_cell.bare_key(key)
+    written = {f"{TENANTS}/{name}": outcome["files"] for name, outcome in result["tenants"].items()}
+    written[f"{relay_cell.ETC}/operator"] = result["operator"]["files"]
+    result["paths"] = [f"{folder}/{file}" for folder, files in written.items() for file in files]
     result["changed"] = result["operator"]["changed"] or any(t["changed"] for t in result["tenants"].values())
     return result
 
@@ -330,6 +347,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C"}
+    if module.check_mode:  # the control node cannot make a UUID yet when nothing is installed there
+        module.params["operators"] = [o for o in module.params["operators"] if o["identity"]["uuid"]]
     given, absent, operators = (module.params[key] for key in ("tenants", "absent", "operators"))
     if found := problems(given, absent, operators):
         module.fail_json(msg="\n".join(found))

@@ -31,11 +31,18 @@ options:
   contexts:
     description:
       - Contexts by name. Each has C(tenant) and C(user).
-      - To be installed, it also has C(certificate) and C(uuid), as M(tunnel_whisperer.tw.users) returned them, C(relay)
-        (C(host), and maybe C(port), C(profile), C(links), and C(roots), PEM text that replaces the system's trusted
-        roots), C(server_host_keys) (a list) and C(bridges) (as M(tunnel_whisperer.tw.plan) returned them).
+      - To be installed, it also has C(certificate), as M(tunnel_whisperer.tw.users) returned it, C(relay) (C(host), and
+        maybe C(port), C(profile), C(links), and C(roots), PEM text that replaces the system's trusted roots),
+        C(server_host_keys) (a list), C(bridges) (as M(tunnel_whisperer.tw.plan) returned them), and its UUID among
+        O(uuids).
     type: dict
     required: true
+  uuids:
+    description:
+      - The UUIDs of contexts that are to be installed, by the names of the contexts, as M(tunnel_whisperer.tw.users)
+        returned them. They are secrets, and of O(contexts) Ansible logs all.
+    type: dict
+    default: {}
   group:
     description:
       - The group of the daemon, which may read the files. By default files keep theirs.
@@ -71,7 +78,6 @@ EXAMPLES = r"""
       acme:
         tenant: acme
         user: alice
-        uuid: "{{ admitted.users.alice.uuid }}"
         certificate: "{{ admitted.users.alice.certificate }}"
         relay:
           host: relay.example.com
@@ -79,6 +85,8 @@ EXAMPLES = r"""
           - "{{ identity.host_public_key }}"
         bridges:
           - {name: postgres, host: 127.0.0.1, port: 5432, local_port: 5432}
+    uuids:
+      acme: "{{ admitted.users.alice.uuid }}"
 """
 
 RETURN = r"""
@@ -106,6 +114,11 @@ others:
   type: list
   elements: str
   sample: [home]
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is wrong, one line each.
   returned: failure
@@ -121,14 +134,29 @@ from typing import Any
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import engine
 
 
+def with_uuids(contexts: dict[str, Any], uuids: dict[str, Any]) -> dict[str, Any]:
+    """Put each UUID to its context; raises InvalidInputError for one that lies where Ansible logs it, or nowhere."""
+    from tunnel_whisperer.problems import Problems, below
+
+    problems = Problems()
+    together = dict(contexts)
+    for name, fields in contexts.items():
+        if isinstance(fields, dict) and "uuid" in fields:
+            problems.add(f"{below('contexts', name)}.uuid", f"is logged there; give it as {below('uuids', name)}")
+    for name, uuid in uuids.items():
+        if problems.one_of("context", name, contexts, below("uuids", name)) and isinstance(contexts[name], dict):
+            together[name] = {**contexts[name], "uuid": uuid}
+    problems.check()
+    return together
+
+
 def execute(call: engine.Call) -> dict[str, Any]:
     """Plan the contexts' files."""
     from tunnel_whisperer.files import Owner
     from tunnel_whisperer.provision.contexts import FOR_DAEMON, provision_contexts
     from tunnel_whisperer.users.grants import ORIGIN_INVENTORY
 
-    contexts = call.params["contexts"]
-    call.mask(fields.get("uuid") for fields in contexts.values() if isinstance(fields, dict))
+    contexts = with_uuids(call.params["contexts"], call.params["uuids"])
     outcome = provision_contexts(
         call.transaction,
         call.path("dir"),
@@ -166,6 +194,7 @@ def main() -> None:
         {
             "dir": {"type": "path", "default": "/etc/tw/connect"},
             "contexts": {"type": "dict", "required": True},
+            "uuids": {"type": "dict", "default": {}, "no_log": True},
             "group": {"type": "str"},
             "xray": {"type": "path", "default": "/opt/tw/bin/xray"},
             "purge": {"type": "bool", "default": False},

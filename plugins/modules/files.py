@@ -94,10 +94,10 @@ import pwd
 import shlex
 import shutil
 import stat
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.durable import drafting
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.relay_files import read_text
 
 WHAT: dict[str, Any] = {
@@ -151,17 +151,11 @@ def accepted(module: AnsibleModule, item: dict[str, Any], draft: str) -> None:
 
 def write_files(module: AnsibleModule, wrong: list[dict[str, Any]]) -> None:
     """Write all aside, have all accepted, then move them into place."""
-    with tempfile.TemporaryDirectory(prefix="tw-files-") as folder:
-        for index, item in enumerate(wrong):
-            draft = f"{folder}/{index}-{os.path.basename(item['path'])}"
-            with open(draft, "w", encoding="utf-8") as file:
-                file.write(item["content"])
-            accepted(module, item, draft)
-            item["draft"] = draft
+    with drafting() as drafts:
         for item in wrong:
-            own(item["draft"], item, 0o644)
-            module.atomic_move(item["draft"], item["path"])
-            own(item["path"], item, 0o644)
+            content, owner = item["content"].encode(), (item["owner"], item["group"])
+            accepted(module, item, drafts.write(item["path"], content, mode(item, 0o644), owner))
+        drafts.place()
 
 
 def main() -> None:

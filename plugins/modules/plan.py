@@ -33,7 +33,8 @@ options:
       - Users by name. Each has C(tenant), C(apps) or C(ports) or both, or C(groups) that have them, and one of
         C(host) (a managed client), C(bundle) and C(public_key). A port is a number, or C(host:port).
       - A C(bundle) has C(to) (an age recipient or an SSH public key that it is encrypted to; without it a passphrase is
-        needed when it is made), C(kind) (V(enrolment), the default, or V(identity)) and C(hours) (so long an enrolment may be used).
+        needed when it is made), C(kind) (V(enrolment), the default, or V(identity)) and C(hours) (so long an enrolment
+        may be used).
       - Each may have C(not_before) and C(expires) (a day or a moment, UTC), C(single_session) (V(off), V(refuse) or
         V(takeover)), C(local_ports) (a mapping from port to local port), C(context) (by default the tenant's name),
         C(comment) and C(state) (V(present) or V(absent)).

@@ -14,8 +14,8 @@ author:
   - The Tunnel Whisperer maintainers (@tunnel-whisperer)
 description:
   - Lets C(tw test) try every step to the far end for each context, and opens every bridge by its real local port.
-  - A bridge is good when the local port takes the connection and the far end keeps it. An application that greets is
-    heard.
+  - A bridge is good when its context has a link that is up, its local port takes the connection, and the far end keeps
+    it. An application that greets is heard.
   - Changes nothing, so it does the same in check mode.
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
@@ -39,7 +39,9 @@ options:
     default: 30
   listen:
     description:
-      - Seconds for which an opened bridge is watched. The far end closes it within this time when it cannot be reached.
+      - Seconds for which an opened bridge is watched. The server closes it within this time when the port is not
+        permitted, or nobody listens there. That there is no link at all does not show so soon, as the daemon lets
+        connections wait for one; its status tells.
     type: float
     default: 2
   command:
@@ -181,20 +183,30 @@ def tested_rows(name: str, code: int, out: str, err: str) -> list[Row]:
 
 
 def local_faults(contexts: Contexts, out: str) -> Faults:
-    """Read from C(tw status) which local ports are not its daemon's: a stranger may answer there as well."""
+    """Read from C(tw status) what an opened bridge would not show soon, or not at all.
+
+    A port that is not its daemon's may be answered by a stranger; without a link that is up, a connection is held and
+    nothing said.
+    """
     try:
         daemons = {daemon["name"]: daemon for daemon in json.loads(out)["daemons"] if daemon["kind"] == "connect"}
     except (ValueError, KeyError, TypeError):
         daemons = {}
     faults: Faults = {}
     for name, context in contexts.items():
-        states = {bridge["name"]: bridge for bridge in daemons.get(name, {}).get("bridges", ())}
+        daemon = daemons.get(name, {})
+        states = {bridge["name"]: bridge for bridge in daemon.get("bridges", ())}
+        links = {link["state"]: link["reason"] for link in daemon.get("links", ())}
         for bridge in context["bridges"]:
             found = states.get(bridge["name"])
             if found is None:
                 faults[name, bridge["name"]] = "the daemon of this context does not run, or does not know this bridge"
             elif found["state"] != "listening":
                 faults[name, bridge["name"]] = f"the daemon does not listen there: {found['reason'] or found['state']}"
+            elif "up" not in links:
+                faults[name, bridge["name"]] = (
+                    f"none of its links is up: {'; '.join(links.values()) or 'there is none'}"
+                )
     return faults
 
 

@@ -70,6 +70,11 @@ release:
   description: The release's name.
   returned: success
   type: str
+paths:
+  description: The links on the host that were changed, or lead to a release that was made, or would be in check mode.
+  returned: when O(releases) is given
+  type: list
+  elements: str
 interpreter:
   description:
     - The Python of the agent as it is after this task; empty where there is none yet, as in a first check mode run.

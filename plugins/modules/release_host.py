@@ -89,6 +89,11 @@ missing:
   description: Whether the release has yet to be installed.
   returned: success
   type: bool
+paths:
+  description: The links that were changed, or lead to a release that was made, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 interpreter:
   description: The Python of the agent as it is after this task; empty where there is none yet.
   returned: success
@@ -178,7 +183,8 @@ def main() -> None:
     host = Host(module)
     before, missing = host.in_use(), not complete(host.folder)
     old = host.superfluous()
-    result: dict[str, Any] = {"changed": bool(missing or host.wrong_links()), "missing": missing}
+    paths = [link for link in host.links if missing or link in host.wrong_links()]
+    result: dict[str, Any] = {"changed": bool(paths), "missing": missing, "paths": paths}
     result["diff"] = {"before": f"{before}\n" if before else "", "after": f"{host.release}\n"}
     if not module.check_mode and (not missing or module.params["archive"]):
         if missing:

@@ -17,7 +17,6 @@ description:
   - With O(ca_certificate), installs it after checking that it is for this host's key and for this tenant, and makes the
     server's own certificate with it. That is made anew when half of its life is over.
   - Keys that are there are kept; remove a file to have another made.
-  - The result holds a secret (the server's UUID), so set C(no_log) on the task.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes
   - tunnel_whisperer.tw.attributes.files
@@ -41,6 +40,11 @@ options:
       - The tenant's certificate with the relay's root behind it, as M(tunnel_whisperer.tw.authority) returned it.
       - Without it, what was installed before stays.
     type: str
+  secrets:
+    description:
+      - Whether the result holds the server's UUID, which is a secret. Set C(no_log) on the task then.
+    type: bool
+    default: false
 seealso:
   - module: tunnel_whisperer.tw.authority
   - module: tunnel_whisperer.tw.users
@@ -51,7 +55,6 @@ EXAMPLES = r"""
   tunnel_whisperer.tw.tenant:
     tenant: acme
     group: tw
-  no_log: true
   register: identity
 
 - name: Install the certificate the relay's authority made
@@ -59,7 +62,14 @@ EXAMPLES = r"""
     tenant: acme
     group: tw
     ca_certificate: "{{ authority.tenants.acme.certificate }}"
+
+- name: Have the server's UUID
+  tunnel_whisperer.tw.tenant:
+    tenant: acme
+    group: tw
+    secrets: true
   no_log: true
+  register: identity_secrets
 """
 
 RETURN = r"""
@@ -78,13 +88,18 @@ host_public_key:
   type: str
   sample: ssh-ed25519 AAAA... host@acme
 uuid:
-  description: The server's own VLESS UUID; a secret.
-  returned: success
+  description: The server's own VLESS UUID; V(none) in check mode without the agent.
+  returned: when O(secrets) is V(true)
   type: str
 certified:
   description: Whether the server has all its certificates.
   returned: success
   type: bool
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: What is wrong, one line each.
   returned: failure
@@ -116,14 +131,15 @@ def execute(call: engine.Call) -> dict[str, Any]:
         "csr": identity.csr,
         "ssh_public_key": identity.ssh_public_key,
         "host_public_key": identity.host_public_key,
-        "uuid": identity.uuid,
         "certified": identity.certified,
+        **({"uuid": identity.uuid} if call.params["secrets"] else {}),
     }
 
 
 def without_agent(params: dict[str, Any]) -> dict[str, Any]:
     """Tell what can be told when the engine is not there."""
-    return {"csr": None, "ssh_public_key": None, "host_public_key": None, "uuid": None, "certified": False}
+    told = dict.fromkeys(("csr", "ssh_public_key", "host_public_key", *(["uuid"] if params["secrets"] else [])))
+    return {**told, "certified": False}
 
 
 def main() -> None:
@@ -134,6 +150,7 @@ def main() -> None:
             "tenant": {"type": "str", "required": True},
             "group": {"type": "str"},
             "ca_certificate": {"type": "str"},
+            "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         execute,
         without_agent=without_agent,

@@ -62,8 +62,8 @@ options:
         elements: str
   pending:
     description:
-      - Units whose files this run changes. Check mode needs to be told, as nothing changed on disk; otherwise it is
-        not looked at.
+      - Files that this run changes, as other modules return them. Check mode needs to be told, as nothing changed on
+        disk, and then says of each unit what a real run would do; otherwise it is not looked at.
     type: list
     elements: str
     default: []
@@ -106,6 +106,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.units import (
     PROPERTIES,
+    STILL_TO_COME,
     Verdict,
     Wish,
     decide,
@@ -123,7 +124,7 @@ UNIT_SPEC: dict[str, Any] = {
 }
 
 
-def wishes(items: list[dict[str, Any]], pending: list[str]) -> list[Wish]:
+def wishes(items: list[dict[str, Any]]) -> list[Wish]:
     """Turn the module's argument into wishes, one for each unit."""
     found = []
     for item in items:
@@ -136,7 +137,6 @@ def wishes(items: list[dict[str, Any]], pending: list[str]) -> list[Wish]:
                     enabled=item["enabled"],
                     restart_on=tuple(path.replace("%i", instance) for path in item["restart_on"]),
                     reload_on=tuple(path.replace("%i", instance) for path in item["reload_on"]),
-                    pending=name in pending,
                 )
             )
     return found
@@ -165,7 +165,7 @@ class Systemd:
 
     def show(self, names: list[str]) -> dict[str, dict[str, str]]:
         """Ask for the state of units; where systemd is not running nothing is known of any."""
-        code, out, _err = self._run("show", "-p", ",".join(PROPERTIES), *names)
+        code, out, _err = self._run("show", "--timestamp=us+utc", "-p", ",".join(PROPERTIES), *names)
         return parse_show(out) if code == 0 else {}
 
     def outdated(self) -> bool:
@@ -231,9 +231,11 @@ def apply(systemd: Systemd, plan: dict[str, tuple[Wish, Verdict]]) -> None:
     def those(verb: str) -> list[str]:
         return [name for name, (_wish, verdict) in plan.items() if verb in (verdict.action, verdict.enablement)]
 
-    # A unit given up on by systemd would refuse to start until its record is wiped.
-    systemd.forgive(those("start"))
-    for verb in ("stop", "disable", "enable", "start", "restart", "reload"):
+    systemd.do("stop", those("stop"))
+    # A unit given up on by systemd would refuse to start until its record is wiped; one that was stopped would be
+    # listed as failed for ever.
+    systemd.forgive(those("stop") + those("start"))
+    for verb in ("disable", "enable", "start", "restart", "reload"):
         systemd.do(verb, those(verb))
 
 
@@ -247,9 +249,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C"}
+    module.run_command_environ_update = {"LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
     systemd = Systemd(module)
-    wanted = wishes(module.params["units"], module.params["pending"] if module.check_mode else [])
+    wanted = wishes(module.params["units"])
     names = [wish.name for wish in wanted]
     if not names:
         module.exit_json(changed=False, units={})
@@ -262,8 +264,10 @@ def main() -> None:
     watched = {
         path for wish in wanted for path in [*wish.restart_on, *wish.reload_on, *own_files(states.get(wish.name, {}))]
     }
-    times, offset = change_times(watched), time.time() - time.monotonic()
-    plan = {wish.name: (wish, decide(wish, states.get(wish.name, {}), times, offset)) for wish in wanted}
+    times = change_times(watched)
+    if module.check_mode:
+        times.update(dict.fromkeys(module.params["pending"], STILL_TO_COME))
+    plan = {wish.name: (wish, decide(wish, states.get(wish.name, {}), times)) for wish in wanted}
 
     if not module.check_mode:
         for wish in wanted:

@@ -220,6 +220,11 @@ generation:
   description: Grows by one with every change of the file; V(none) in check mode where the agent is not installed yet.
   returned: success
   type: int
+paths:
+  description: The files and folders that were changed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that is wrong, one line each.
   returned: failure

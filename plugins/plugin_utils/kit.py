@@ -21,10 +21,11 @@ from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.pythons import
 
 _PARTS = (
     "roles/control/files/kit/install.py",
-    "roles/client/files/tw-connect@.service",
     "plugins/module_utils/offline_release.py",
     "LICENSE",
 )
+_UNIT = "roles/agent/templates/daemon.service.j2"
+_UNIT_VALUES = "roles/client/vars/main.yml"
 _README = """\
 The agent of Tunnel Whisperer, tw {version}, for Linux on {architecture} with Python {pythons}.
 
@@ -52,7 +53,7 @@ class Kit:
     def name(self) -> str:
         """The name of the folder in the archive; what is in it decides the last word."""
         releases = [house.release for house in self.houses]
-        parts = [(COLLECTION / part).read_text() for part in _PARTS]
+        parts = [_unit(), *((COLLECTION / part).read_text() for part in _PARTS)]
         key = hashlib.sha256(json.dumps([releases, parts, self.xray.version, _README]).encode()).hexdigest()[:8]
         return f"tw-{self.houses[0].source.version}-{self.xray.machine}-{key}"
 
@@ -91,6 +92,18 @@ class Kit:
             version=version, architecture=self.xray.machine, pythons=", ".join(wheels), xray=self.xray.version
         )
         yield "README.txt", readme.encode(), 0o644
+        yield "tw-connect@.service", _unit().encode(), 0o644
         for source in _PARTS:
             mode = 0o755 if source.endswith("install.py") else 0o644
             yield Path(source).name, (COLLECTION / source).read_bytes(), mode
+
+
+def _unit() -> str:
+    """Return the unit of a context's service, as role client installs it."""
+    # ansible-core brings both along; the import test of ansible-test, which loads this file too, does not.
+    import jinja2
+    import yaml
+
+    daemon = {**yaml.safe_load((COLLECTION / _UNIT_VALUES).read_text())["__client_daemon"], "by": "the kit's installer"}
+    template = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701  # no HTML
+    return template.from_string((COLLECTION / _UNIT).read_text()).render(daemon=daemon) + "\n"

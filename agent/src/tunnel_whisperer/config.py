@@ -1,7 +1,5 @@
 """What the operator decides: one typed, frozen value for each configuration file of the agent."""
 
-import base64
-import binascii
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +7,7 @@ from typing import Literal, cast
 
 from tunnel_whisperer import config_reader, names, places, ports
 from tunnel_whisperer.config_reader import Section
+from tunnel_whisperer.users.keys import read_public_key
 from tunnel_whisperer.users.targets import read_host
 
 Profile = Literal["h2", "h1"]
@@ -213,22 +212,8 @@ def _target_hosts(top: Section) -> tuple[str, ...]:
 
 
 def _host_keys(top: Section, key: str) -> tuple[str, ...]:
-    return top.texts(key, _public_key, accepted="an OpenSSH public key such as 'ssh-ed25519 AAAA…'")
-
-
-def _public_key(line: str) -> str:
-    """Return `<type> <base64>` without the comment; raises ValueError when it is not a public key."""
-    parts = line.split()
-    if len(parts) < 2:
-        raise ValueError("this has no key after its type")
-    try:
-        blob = base64.b64decode(parts[1], validate=True)
-    except binascii.Error:
-        raise ValueError("its second word is no base64") from None
-    length = int.from_bytes(blob[:4], "big")
-    if blob[4 : 4 + length] != parts[0].encode("utf-8", "replace") or len(blob) <= 4 + length:
-        raise ValueError("its type and its key do not match")
-    return f"{parts[0]} {parts[1]}"
+    accepted = "an OpenSSH public key such as 'ssh-ed25519 AAAA…'"
+    return top.texts(key, lambda line: str(read_public_key(line)), accepted=accepted)
 
 
 def _runtime_dir(top: Section, default: Path) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunnel_whisperer.errors import ConfigError, DaemonUnreachableError, TwError
+from tunnel_whisperer.errors import DaemonUnreachableError, RetryableError, TwError
 
 SOCKET = "control.sock"
 MODE = 0o660
@@ -35,7 +35,7 @@ class ControlServer:
         self._handlers = handlers
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Answer until cancelled; raises ConfigError when another daemon already does."""
+        """Answer until cancelled; raises RetryableError while another daemon does."""
         await self._take_path()
         async with asyncio.TaskGroup() as group:
 
@@ -55,11 +55,11 @@ class ControlServer:
         """Clear away what a daemon that was killed has left, and leave alone one that lives."""
         with contextlib.suppress(DaemonUnreachableError):
             await asyncio.to_thread(ask, self._path, "status", timeout=2.0)
-            raise ConfigError("another daemon already runs here", where=str(self._path.parent))
+            raise RetryableError("another daemon already runs here", where=str(self._path.parent))
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot be replaced: {error.strerror}", where=str(self._path)) from None
+            raise RetryableError(f"cannot be replaced: {error.strerror}", where=str(self._path)) from None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -16,7 +16,7 @@ import uvloop
 
 from tunnel_whisperer import __version__
 from tunnel_whisperer.control import ControlServer
-from tunnel_whisperer.errors import ConfigError, TwError
+from tunnel_whisperer.errors import ConfigError, RetryableError, TwError
 from tunnel_whisperer.link.pool import LinkPool
 from tunnel_whisperer.link.wake import WakeWatch
 from tunnel_whisperer.logs import log_to_stderr
@@ -269,7 +269,7 @@ def _make_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot be made: {error.strerror}", where=str(path), hint="key 'runtime_dir'") from None
+        raise RetryableError(f"cannot be made: {error.strerror}", where=str(path), hint="key 'runtime_dir'") from None
 
 
 def _take_all_descriptors() -> None:

@@ -1,4 +1,6 @@
-"""Errors by the decision they call for, so a supervisor needs no list of exception types.
+"""Errors by the decision they call for: mend the configuration, try again, or leave it alone until something changes.
+
+A link is always tried again, whatever ended it (`link.FAILURES`): the far end may be mended at any time.
 
 Every error reads as one line: where it happened, what is wrong, what to do.
 """
@@ -35,7 +37,7 @@ class RetryableError(TwError):
 
 
 class FatalError(TwError):
-    """Trying again is useless and not a matter of configuration: refused, revoked, broken; the hint says what to do."""
+    """Trying again is useless while all is as it is: refused, or broken. Whoever keeps something up by itself stops."""
 
 
 class DaemonUnreachableError(TwError):

@@ -2,8 +2,8 @@
 
 import re
 
-RESERVED_TENANTS = frozenset({"operator"})
-"""`operator` is the relay operator's own entry."""
+RESERVED_TENANTS = frozenset({"operator", "caddy"})
+"""`operator` is the relay operator's own entry, `tw-caddy` the relay's web server; a tenant's user is `tw-<tenant>`."""
 
 RESERVED_USERS = frozenset({"server"})
 """`server` is the tenant's server itself: its certificate's name and its VLESS e-mail."""

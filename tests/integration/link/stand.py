@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import asyncssh
 
 from tests.integration.link.cell import Cell
+from tests.until import until
 from tunnel_whisperer.link.client import ClientLink
 from tunnel_whisperer.link.door import Door
 from tunnel_whisperer.link.link import Login, Surroundings, Timing
@@ -33,13 +34,6 @@ def user(name: str, key: asyncssh.SSHKey, *ports: int) -> User:
 
 def user_set(*users: User) -> UserSet:
     return UserSet({one.name: one for one in users})
-
-
-async def until(holds: Callable[[], object], within: float = 10.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(within):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 @dataclass

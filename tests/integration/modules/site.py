@@ -51,13 +51,13 @@ class Site:
         acme: dict[str, Any] = {
             "tenant": "acme",
             "user": "alice",
-            "uuid": "{{ admitted.uuids.alice }}",
             "certificate": "{{ admitted.users.alice.certificate }}",
             "relay": {"host": "relay.example.com", "roots": "{{ authority.root_certificate }}", "links": 3},
             "server_host_keys": ["{{ tenant.host_public_key }}"],
             "bridges": BRIDGES,
         }
-        return {"dir": str(self.connect), "contexts": {"acme": acme}, "xray": sys.executable, **more}
+        base = {"dir": str(self.connect), "contexts": {"acme": acme}, "xray": sys.executable}
+        return {**base, "uuids": {"acme": "{{ admitted.uuids.alice }}"}, **more}
 
     def steps(self) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Everything from nothing to a context that is installed."""

@@ -25,7 +25,7 @@ FourCalls = Callable[[str, dict[str, Any]], list[Result]]
 
 
 def test_tenant(four_calls: FourCalls, site: Site) -> None:
-    results = four_calls("tenant", site.tenant())
+    results = four_calls("tenant", site.tenant(secrets=True))
     assert results[1]["certified"] is False
     assert modes(site.root / "serve") == {
         "ca.key": "640",
@@ -47,7 +47,7 @@ def test_tenant(four_calls: FourCalls, site: Site) -> None:
 
 def test_authority(four_calls: FourCalls, site: Site, play: Play) -> None:
     (tenant,) = play(("tenant", site.tenant()))
-    arguments = site.authority(tenants={"acme": {"csr": tenant["csr"]}, "umbrella": {}})
+    arguments = site.authority(tenants={"acme": {"csr": tenant["csr"]}, "umbrella": {}}, secrets=True)
     results = four_calls("authority", arguments)
     assert results[1]["operators"] == results[3]["operators"]
     assert results[1]["tenants"] == results[3]["tenants"]
@@ -121,7 +121,8 @@ def test_contexts(four_calls: FourCalls, site: Site, play: Play) -> None:
     before = play(*site.steps()[:5])
     arguments = site.install()
     acme = arguments["contexts"]["acme"]
-    acme["uuid"], acme["certificate"] = before[4]["uuids"]["alice"], before[4]["users"]["alice"]["certificate"]
+    acme["certificate"] = before[4]["users"]["alice"]["certificate"]
+    arguments["uuids"] = {"acme": before[4]["uuids"]["alice"]}
     acme["relay"]["roots"] = before[2]["root_certificate"]
     acme["server_host_keys"] = [before[0]["host_public_key"]]
     results = four_calls("contexts", arguments)

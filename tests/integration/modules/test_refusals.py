@@ -26,8 +26,8 @@ def test_no_secret_is_told(made: Made) -> None:
     secrets += [site.relay / "operators" / name / "vless_uuid" for name in ("primary", "spare")]
     for path in secrets:
         assert path.read_text().strip() not in shown
-    installed = json.dumps(results[5])
-    assert (site.connect / "acme" / "vless_uuid").read_text().strip() not in installed
+    for path, result in zip(secrets, (*results[0:1], results[5], results[2], results[2]), strict=True):
+        assert path.read_text().strip() not in json.dumps(result)
     assert PASSPHRASE not in json.dumps(results)
     assert "PRIVATE KEY" not in json.dumps(results)
 
@@ -108,7 +108,7 @@ def test_a_context_takes_no_certificate_of_others(play: Play, made: Made) -> Non
     arguments["contexts"]["acme"]["relay"] = {"host": "relay.example.com:443", "hots": "x"}
     arguments["contexts"]["acme"]["certificate"] = (site.serve / "tls.crt").read_text()
     arguments["contexts"]["acme"]["server_host_keys"] = ["nonsense"]
-    arguments["contexts"]["acme"]["uuid"] = "nonsense"
+    arguments["uuids"]["acme"] = "nonsense"
     fails(
         play(("contexts", arguments)),
         "contexts.acme.certificate: it is for another key",

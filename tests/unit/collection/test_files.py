@@ -4,71 +4,56 @@ from __future__ import annotations
 
 import getpass
 import grp
-import importlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
 
 Run = Callable[..., dict[str, Any]]
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def write(run: Run) -> Run:
     def call(*files: dict[str, str], folders: tuple[dict[str, str], ...] = (), check: bool = False) -> dict[str, Any]:
-        given = {
-            "files": [{**ME, **file} for file in files],
-            "folders": [{**ME, **folder} for folder in folders],
-            "_ansible_check_mode": check,
-            "_ansible_remote_tmp": str(tmp_path),
-            "_ansible_keep_remote_files": False,
-        }
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        module = importlib.import_module("ansible_collections.tunnel_whisperer.tw.plugins.modules.files")
-        with pytest.raises(SystemExit):
-            module.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return result
+        given = {"files": [{**ME, **file} for file in files], "folders": [{**ME, **folder} for folder in folders]}
+        return run("files", given, check=check)
 
     return call
 
 
-def test_check_then_run_then_again(run: Run, tmp_path: Path) -> None:
+def test_check_then_run_then_again(write: Run, tmp_path: Path) -> None:
     folder, file = tmp_path / "a/b", tmp_path / "a/b/c.conf"
     wanted = ({"path": str(file), "content": "one\n", "mode": "0600"},)
     folders = ({"path": str(folder)},)
-    said = run(*wanted, folders=folders, check=True)
+    said = write(*wanted, folders=folders, check=True)
     assert said["changed"]
     assert said["diff"][0]["after"] == "one\n"
     assert not folder.exists()
-    assert run(*wanted, folders=folders)["paths"] == said["paths"] == [str(folder), str(file)]
+    assert write(*wanted, folders=folders)["paths"] == said["paths"] == [str(folder), str(file)]
     assert file.read_text() == "one\n"
     assert file.stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o755
-    assert not run(*wanted, folders=folders)["changed"]
+    assert not write(*wanted, folders=folders)["changed"]
 
 
-def test_permissions_that_drifted_are_mended(run: Run, tmp_path: Path) -> None:
+def test_permissions_that_drifted_are_mended(write: Run, tmp_path: Path) -> None:
     file = tmp_path / "a"
     wanted = {"path": str(file), "content": "one"}
-    run(wanted)
+    write(wanted)
     file.chmod(0o666)
-    said = run(wanted)
+    said = write(wanted)
     assert said["paths"] == [str(file)]
     assert said["diff"] == []
     assert file.stat().st_mode & 0o777 == 0o644
 
 
-def test_one_file_that_is_refused_leaves_all_as_they_were(run: Run, tmp_path: Path) -> None:
+def test_one_file_that_is_refused_leaves_all_as_they_were(write: Run, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("old")
-    said = run(
+    said = write(
         {"path": str(first), "content": "new"},
         {
             "path": str(second),

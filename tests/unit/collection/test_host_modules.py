@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
-import json
 import platform
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
 
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(name: str, args: Mapping[str, object], *, check: bool = False) -> dict[str, Any]:
-        given = {
-            **args,
-            "_ansible_check_mode": check,
-            "_ansible_remote_tmp": "/tmp",
-            "_ansible_keep_remote_files": False,
-        }
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        module = importlib.import_module(f"ansible_collections.tunnel_whisperer.tw.plugins.modules.{name}")
-        with pytest.raises(SystemExit):
-            module.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return result
-
-    return call
 
 
 class TestBinaryHost:
@@ -58,14 +35,15 @@ class TestBinaryHost:
         return {key: value for key, value in args.items() if key != "incoming"}
 
     def test_check_then_run_then_again(self, run: Run, args: dict[str, object], tmp_path: Path) -> None:
-        assert run("binary_host", args, check=True)["changed"]
+        assert run("binary_host", args, check=True)["paths"] == [str(tmp_path / "bin/xray")]
         assert not (tmp_path / "bin").exists()
         assert run("binary_host", self.look(args))["missing"]
         first = run("binary_host", args)
         assert (first["changed"], first["missing"]) == (True, False)
         assert (tmp_path / "bin/xray").readlink() == Path("xray-2")
         assert (tmp_path / "bin/xray").read_bytes() == b"program"
-        assert not run("binary_host", self.look(args))["changed"]
+        last = run("binary_host", self.look(args))
+        assert (last["changed"], last["paths"]) == (False, [])
 
     def test_what_arrived_broken_is_refused_and_the_old_stays(
         self, run: Run, args: dict[str, object], tmp_path: Path
@@ -129,13 +107,22 @@ tw.chmod(0o755)
     def test_check_then_run_then_again(self, run: Run, args: dict[str, object], tmp_path: Path) -> None:
         checked = run("release_host", {**args, **self.archive(tmp_path, "1.0")}, check=True)
         assert (checked["changed"], checked["interpreter"]) == (True, "")
+        assert checked["paths"] == [str(tmp_path / "current"), str(tmp_path / "bin/tw")]
         assert not (tmp_path / "releases").exists()
         assert run("release_host", args)["missing"]
         done = run("release_host", {**args, **self.archive(tmp_path, "1.0")})
         assert (done["changed"], done["missing"]) == (True, False)
         assert done["interpreter"] == str(tmp_path / "current/bin/python")
         assert (tmp_path / "bin/tw").resolve() == (tmp_path / "releases/1.0-a/bin/tw").resolve()
-        assert not run("release_host", args)["changed"]
+        last = run("release_host", args)
+        assert (last["changed"], last["paths"]) == (False, [])
+
+    def test_a_command_that_leads_elsewhere_is_not_another_release(
+        self, run: Run, args: dict[str, object], tmp_path: Path
+    ) -> None:
+        run("release_host", {**args, **self.archive(tmp_path, "1.0")})
+        (tmp_path / "bin/tw").unlink()
+        assert run("release_host", args)["paths"] == [str(tmp_path / "bin/tw")]
 
     def test_a_release_that_does_not_answer_is_removed_and_the_old_stays(
         self, run: Run, args: dict[str, object], tmp_path: Path

@@ -74,13 +74,32 @@ def test_a_local_port_that_is_not_its_daemons_is_a_fault() -> None:
         {"name": "good", "state": "listening", "reason": None},
         {"name": "taken", "state": "waiting", "reason": "127.0.0.1:2 is in use"},
     ]
-    out = json.dumps(
-        {"daemons": [{"kind": "connect", "name": "acme", "bridges": bridges}, {"kind": "serve", "name": "x"}]}
-    )
-    faults = proof.local_faults(wanted, out)
+    faults = proof.local_faults(wanted, status(bridges, "up"))
     assert set(faults) == {("acme", "taken"), ("acme", "unknown")}
     assert "127.0.0.1:2 is in use" in faults["acme", "taken"]
     assert set(proof.local_faults(wanted, "")) == {("acme", name) for name in ("good", "taken", "unknown")}
+    assert set(proof.local_faults({"off": wanted["acme"]}, status([]))) == {
+        ("off", name) for name in ("good", "taken", "unknown")
+    }
+
+
+@pytest.mark.parametrize(
+    ("links", "good"),
+    [(["up", "down"], True), (["degraded", "down"], False), (["connecting", "down"], False), ([], False)],
+)
+def test_a_bridge_without_a_link_that_is_up_is_a_fault(links: list[str], good: bool) -> None:
+    """Its daemon holds what comes to the local port for longer than it is watched here, as if the far end waited."""
+    out = status([{"name": "db", "state": "listening", "reason": None}], *links)
+    fault = proof.local_faults(contexts(db=1), out)
+    assert fault.keys() == (set() if good else {("acme", "db")})
+    assert all(said.startswith("none of its links is up: ") for said in fault.values())
+
+
+def status(bridges: list[dict[str, object]], *links: str) -> str:
+    """What `tw status` says of a client with one context, and a server."""
+    told = [{"state": link, "reason": f"it is {link}"} for link in links]
+    acme = {"kind": "connect", "name": "acme", "bridges": bridges, "links": told}
+    return json.dumps({"daemons": [acme, {"kind": "serve", "name": "x"}, {"kind": "connect", "name": "off"}]})
 
 
 def test_what_tw_test_says_becomes_rows() -> None:

@@ -85,7 +85,7 @@ class OpenBridge:
 
 
 class Bridges:
-    """All bridges of a context. `run` owns them; `apply` changes only what has changed."""
+    """All bridges of a context. `run` owns them; `apply` changes only what has changed, `shut` is for good."""
 
     def __init__(self, pool: LinkPool[ClientLink]) -> None:
         """Have none yet."""
@@ -93,10 +93,13 @@ class Bridges:
         self._open: dict[str, OpenBridge] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
+        self._closing = asyncio.Event()
 
     async def apply(self, wanted: Iterable[Bridge]) -> list[str]:
         """Have exactly these bridges; return in words what changed. One that is as it was is not touched."""
         async with self._changing:
+            if self._closing.is_set():
+                return []
             new = {bridge.name: bridge for bridge in wanted}
             changes = [f"bridge {name} closed" for name in self._open if name not in new]
             for name, bridge in new.items():
@@ -109,8 +112,7 @@ class Bridges:
             for name, bridge in new.items():
                 known = self._open.setdefault(name, OpenBridge(bridge, self._pool))
                 known.bridge = bridge
-                if not known.listening:
-                    await known.listen()
+                await self._listen(known)
             return changes
 
     async def run(self) -> None:
@@ -120,8 +122,7 @@ class Bridges:
                 await asyncio.sleep(RETRY)
                 async with self._changing:
                     for bridge in self._open.values():
-                        if not bridge.listening:
-                            await bridge.listen()
+                        await self._listen(bridge)
         finally:
             self.shut()
             for bridge in self._open.values():
@@ -130,7 +131,8 @@ class Bridges:
                 await asyncio.wait(self._leaving)
 
     def shut(self) -> None:
-        """Take no more local connections; the flows go on."""
+        """Take no more local connections from now on; the flows go on."""
+        self._closing.set()
         for bridge in self._open.values():
             bridge.shut()
 
@@ -152,6 +154,13 @@ class Bridges:
     def status(self) -> list[dict[str, Any]]:
         """Tell how the bridges are."""
         return [bridge.status() for bridge in self._open.values()]
+
+    async def _listen(self, bridge: OpenBridge) -> None:
+        """Have a bridge listen, unless all are being closed; that may also begin meanwhile."""
+        if not bridge.listening and not self._closing.is_set():
+            await bridge.listen()
+            if self._closing.is_set():
+                bridge.shut()
 
     def _close_changed(self, new: dict[str, Bridge]) -> None:
         """Close listeners that move and bridges that go, before any is opened: ports may have been swapped."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tunnel_whisperer.backoff import Backoff
-from tunnel_whisperer.errors import TwError
+from tunnel_whisperer.errors import FatalError, TwError
 from tunnel_whisperer.names import RESERVED_USERS
 from tunnel_whisperer.words import count
 
@@ -55,7 +55,7 @@ class Keeper:
 
     What it knows of Xray's users it has seen once and kept up to date since, so that a change needs no look at all of
     them: a few thousand take their time over a slow line. Whenever their number is not the one it ought to be, or a
-    change may have got lost, it looks at all.
+    change may have got lost, it looks at all. After a refusal it waits until it is told that something changed.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Keeper:
         """Keep the users until cancelled."""
         while True:
             self._nudge.clear()
-            wait = LOOK_EVERY
-            if self._reachable() and not await self._settle():
-                wait = self._backoff.next(0.0)
+            wait: float | None = LOOK_EVERY
+            if self._reachable():
+                wait = await self._settle()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._nudge.wait()
@@ -100,7 +100,8 @@ class Keeper:
         """Tell how far the relay knows our users."""
         return {"users": self.kept, "error": self.error}
 
-    async def _settle(self) -> bool:
+    async def _settle(self) -> float | None:
+        """Put the users right; return after how many seconds to look again, None for not before a nudge."""
         began = time.monotonic()
         self._made.clear()
         try:
@@ -109,18 +110,24 @@ class Keeper:
             if self._known is None or await self._relay.count() != len(self._known) + self._others:
                 self._known = await self._look()
                 await self._put_right(self._known)
+        except FatalError as error:
+            self._fail(f"{error}; not tried again before the users or the links change")
+            return None
         except TwError as error:
-            self._known = None  # what was on its way may have arrived or not
-            if str(error) != self.error:
-                _logger.warning("the relay's Xray could not be given our users: %s", error)
-            self.error = str(error)
-            return False
+            self._fail(str(error))
+            return self._backoff.next(0.0)
         finally:
             self._tell(time.monotonic() - began)
         self._backoff.next(self._backoff.stable)
         self.error = None
         self.kept = len(self._known)
-        return True
+        return LOOK_EVERY
+
+    def _fail(self, why: str) -> None:
+        self._known = None  # what was on its way may have arrived or not
+        if why != self.error:
+            _logger.warning("the relay's Xray could not be given our users: %s", why)
+        self.error = why
 
     async def _look(self) -> dict[str, str]:
         found = await self._relay.list()

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import asyncssh
 
-from tunnel_whisperer.errors import ConfigError
+from tunnel_whisperer.errors import RetryableError
 from tunnel_whisperer.link import instances, ssh
 from tunnel_whisperer.link.flows import FlowGroup
 from tunnel_whisperer.link.instances import Why
@@ -75,14 +75,14 @@ class EmbeddedServer:
     # -- life --
 
     async def start(self) -> None:
-        """Listen; raises ConfigError when the port is taken."""
+        """Listen; raises RetryableError while the port is taken."""
         try:
             self._acceptor = await asyncssh.listen(
                 LISTEN, self._port, tunnel=_Entrance(self), server_factory=lambda: Session(self), **self._options()
             )
         except OSError as error:
-            raise ConfigError(
-                f"cannot listen: {ssh.in_words(error)}", where=f"{LISTEN}:{self._port}", hint="change ssh_port"
+            raise RetryableError(
+                f"cannot listen: {ssh.in_words(error)}", where=f"{LISTEN}:{self._port}", hint="or change ssh_port"
             ) from None
 
     async def run(self) -> None:

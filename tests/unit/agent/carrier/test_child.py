@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.until import until
 from tunnel_whisperer.backoff import Backoff
 from tunnel_whisperer.carrier.child import ChildState, SupervisedChild, Timing
 from tunnel_whisperer.errors import ConfigError, RetryableError
@@ -69,12 +70,6 @@ class Stage:
             await asyncio.gather(task, return_exceptions=True)
         assert self.child.state is ChildState.STOPPED
         assert self.child.pid is None
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_it_is_ready_when_its_check_passes() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tunnel_whisperer.control import ControlServer, ask
-from tunnel_whisperer.errors import ConfigError, DaemonUnreachableError, TwError
+from tunnel_whisperer.errors import ConfigError, DaemonUnreachableError, RetryableError, TwError
 
 
 async def status() -> Mapping[str, Any]:
@@ -80,7 +80,7 @@ async def test_a_line_without_end_is_hung_up_on(runtime_dir: Path) -> None:
 
 
 async def test_one_daemon_each(runtime_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="another daemon already runs here"):
+    with pytest.raises(RetryableError, match="another daemon already runs here"):
         async with running(runtime_dir):
             pass
     assert await asyncio.to_thread(ask, runtime_dir / "control.sock", "status") == {"state": "up"}

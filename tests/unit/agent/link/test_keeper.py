@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.until import until
 from tunnel_whisperer.backoff import Backoff
-from tunnel_whisperer.errors import RetryableError
+from tunnel_whisperer.errors import FatalError, RetryableError, TwError
 from tunnel_whisperer.link import keeper as module
 from tunnel_whisperer.link.keeper import Change, Keeper, differences
 
 NAMES = st.sampled_from(["alice", "bob", "carol", "dave"])
 SETS = st.dictionaries(NAMES, st.sampled_from(["u1", "u2"]))
+AWAY = RetryableError("its API does not answer", where="the relay's Xray")
 
 
 @dataclass
@@ -27,13 +29,13 @@ class Relay:
     users: dict[str, str] = field(default_factory=lambda: {"server": "s"})
     asked: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    broken: bool = False
+    broken: TwError | None = None
     pace: float = 0.0
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
         if self.broken:
-            raise RetryableError("its API does not answer", where="the relay's Xray")
+            raise self.broken
 
     async def list(self) -> dict[str, str]:
         self._ask("list")
@@ -63,13 +65,18 @@ class Kept:
     wanted: dict[str, str]
     first: tuple[str, ...] = ("alice",)
     reachable: bool = True
+    looks: int = 0
+
+    def _way(self) -> bool:
+        self.looks += 1
+        return self.reachable
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Keeper]:
         keeper = Keeper(
             self.relay,
             lambda: (dict(self.wanted), self.first),
-            lambda: self.reachable,
+            self._way,
             Backoff(low=0.01, high=0.02, random=lambda: 0.5),
         )
         task = asyncio.create_task(keeper.run())
@@ -80,16 +87,10 @@ class Kept:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(2):
-        while not holds():
-            await asyncio.sleep(0.001)
-
-
 async def test_users_are_put_there_when_there_is_a_way(no_leaks: None) -> None:
     kept = Kept(Relay(), {"bob": "u2", "alice": "u1"}, reachable=False)
     async with kept.running() as keeper:
-        await asyncio.sleep(0.03)
+        await until(lambda: kept.looks)
         assert kept.relay.asked == []
         kept.reachable = True
         keeper.nudge()
@@ -143,12 +144,27 @@ async def test_one_who_was_not_put_back_yet_and_is_removed_never_comes_in(no_lea
 
 
 async def test_a_failure_is_told_and_tried_again(no_leaks: None) -> None:
-    kept = Kept(Relay(broken=True), {"alice": "u1"})
+    kept = Kept(Relay(broken=AWAY), {"alice": "u1"})
     async with kept.running() as keeper:
-        await asyncio.sleep(0.1)
-        assert len(kept.relay.asked) > 2
+        await until(lambda: len(kept.relay.asked) > 2)
         assert keeper.status() == {"users": None, "error": "the relay's Xray: its API does not answer"}
-        kept.relay.broken = False
+        kept.relay.broken = None
+        await until(lambda: keeper.status() == {"users": 1, "error": None})
+
+
+async def test_a_refusal_is_told_and_not_tried_again_before_something_changes(
+    no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    kept = Kept(Relay(broken=FatalError("refused: no such inbound", where="the relay's Xray")), {"alice": "u1"})
+    async with kept.running() as keeper:
+        await until(lambda: keeper.error)
+        told = "the relay's Xray: refused: no such inbound; not tried again before the users or the links change"
+        assert keeper.status() == {"users": None, "error": told}
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(kept.relay.asked) > 1, within=0.2)
+        kept.relay.broken = None
+        keeper.nudge()
         await until(lambda: keeper.status() == {"users": 1, "error": None})
 
 
@@ -157,10 +173,10 @@ async def test_a_removal_does_not_wait_for_the_next_attempt(no_leaks: None) -> N
     async with kept.running() as keeper:
         await until(lambda: keeper.kept == 2)
         keeper._backoff = Backoff(low=60.0, high=61.0)
-        kept.relay.broken = True
+        kept.relay.broken = AWAY
         keeper.nudge()
         await until(lambda: keeper.error)
-        kept.relay.broken = False
+        kept.relay.broken = None
         del kept.wanted["bob"]
         keeper.nudge()
         await until(lambda: "bob" not in kept.relay.users)
@@ -170,12 +186,12 @@ async def test_after_a_failure_it_looks_at_all_as_a_change_may_have_got_lost(no_
     kept = Kept(Relay(), {"alice": "u1"})
     async with kept.running() as keeper:
         await until(lambda: keeper.kept == 1)
-        kept.relay.broken = True
+        kept.relay.broken = AWAY
         keeper.nudge()
         await until(lambda: keeper.error)
         # As many as there should be, but not those who should be.
         kept.relay.users = {"server": "s", "mallory": "u9"}
-        kept.relay.broken = False
+        kept.relay.broken = None
         await until(lambda: kept.relay.users == {"server": "s", "alice": "u1"})
 
 
