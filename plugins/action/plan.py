@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
                     client_hosts=tuple(given.get("client_hosts") or ()),
                     relay_hosts=tuple(given.get("relay_hosts") or ()),
                     groups=given.get("groups"),
-                    renew_bundles=given.get("renew_bundles"),
+                    renew_bundles=listed(given.get("renew_bundles")),
                 )
             )
         except problems.InvalidInputError as error:
@@ -45,3 +45,10 @@ class ActionModule(ActionBase):
             lines = "\n".join(f"- {problem}" for problem in error.problems)
             return {**result, "failed": True, "msg": f"{heading}:\n{lines}", "problems": list(error.problems)}
         return {**result, "changed": False, **found}
+
+
+def listed(value: object) -> object:
+    """Return a list that was given on the command line, as in -e tw_renew_bundles=[bob,dora], which Ansible takes as text."""
+    if not isinstance(value, str):
+        return value
+    return [word.strip() for word in value.strip(" []").split(",") if word.strip()]

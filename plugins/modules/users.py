@@ -185,8 +185,8 @@ users:
     - C(action) is one of V(create), V(change), V(delete), V(keep) and V(skip), C(reasons) say why.
     - C(certificate) is the user's certificate with the tenant's behind it, C(enrolment) the moment up to which a user
       may enrol that has not yet.
-    - C(bundle) tells of a bundle that is made now, its C(kind), what opens it (C(lock), V(passphrase) or V(keys)), and
-      C(until) when it is of use.
+    - C(bundle) tells of a bundle that is made now, the C(context) it sets up, its C(kind), what opens it (C(lock),
+      V(passphrase) or V(keys)), and C(until) when it is of use.
   returned: success
   type: dict
   sample:
@@ -203,7 +203,7 @@ users:
       reasons: [it is new]
       certificate:
       enrolment: "2026-11-28T12:00:00Z"
-      bundle: {kind: enrolment, lock: keys, until: "2026-11-28T12:00:00Z"}
+      bundle: {context: acme, kind: enrolment, lock: keys, until: "2026-11-28T12:00:00Z"}
 bundles:
   description: The bundles that were made now, by user, each a sealed file in base64; V(none) in check mode.
   returned: success

@@ -18,7 +18,7 @@ def unit(role: str) -> dict[str, str]:
 def test_a_unit_is_a_plain_file(role: str) -> None:
     text = variable(role, f"__{role}_unit_file")["content"]
     assert "{" not in text
-    assert text.startswith(f"# Written by Ansible (role {role})")
+    assert text.startswith(f"# Written by Tunnel Whisperer (Ansible, role {role})")
     assert text.endswith("WantedBy=multi-user.target\n")
 
 

@@ -26,6 +26,7 @@ from tunnel_whisperer.users.plan import Policy
 class Sealed:
     """A bundle as it is told of; `content` is the file, None where it was only looked whether it could be made."""
 
+    context: str
     kind: str
     lock: age.Lock
     until: datetime
@@ -33,7 +34,8 @@ class Sealed:
 
     def as_data(self) -> dict[str, Any]:
         """Return what is told, without the file."""
-        return {"kind": self.kind, "lock": self.lock, "until": times.write(self.until)}
+        until = times.write(self.until)
+        return {"context": self.context, "kind": self.kind, "lock": self.lock, "until": until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Sealer:
         if not pretend:
             assert host_key is not None
             content = self._file(self._bundle(outcome, name, host_key, until), wish)
-        return Sealed(wish.kind, lock, until, content)
+        return Sealed(self._context(outcome, name), wish.kind, lock, until, content)
 
     def _file(self, bundle: Bundle, wish: BundleWish) -> bytes:
         if bundle not in self._sealed:
@@ -90,12 +92,12 @@ class Sealer:
         return self._sealed[bundle]
 
     def _bundle(self, outcome: UsersOutcome, name: str, host_key: str, until: datetime) -> Bundle:
-        user, made, wanted = outcome.users[name], outcome.credentials[name], outcome.desired[name]
+        user, made = outcome.users[name], outcome.credentials[name]
         assert self.relay is not None
         planned = plan_bridges(Problems(), user.grant, outcome.users.apps, "")
         return Bundle(
             kind=_wish(outcome, name).kind,
-            context=wanted.context or self.tenant,
+            context=self._context(outcome, name),
             tenant=self.tenant,
             user=name,
             relay=self.relay,
@@ -108,6 +110,9 @@ class Sealer:
             made=self.now,
             until=until,
         )
+
+    def _context(self, outcome: UsersOutcome, name: str) -> str:
+        return outcome.desired[name].context or self.tenant
 
     def _until(self, user: User, chain: str) -> datetime:
         """Return the moment from which on a bundle is of no use."""
