@@ -36,7 +36,8 @@ class ActionModule(ActionBase):
         except errors.TwError as error:
             hint = ""
             if bundles:
-                hint = f"\nThe users are admitted; to make the files anew: -e tw_renew_bundles=[{','.join(sorted(bundles))}]"
+                names = ",".join(sorted(bundles))
+                hint = f"\nThe users are admitted; to make the files anew: -e tw_renew_bundles=[{names}]"
             return {**result, "failed": True, "msg": f"Bundles of {tenant}: {error}{hint}"}
 
     def _write(

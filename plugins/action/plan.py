@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
 
 
 def listed(value: object) -> object:
-    """Return a list that was given on the command line, as in -e tw_renew_bundles=[bob,dora], which Ansible takes as text."""
+    """Return a list that was given as in -e tw_renew_bundles=[bob,dora], which Ansible takes as text."""
     if not isinstance(value, str):
         return value
     return [word.strip() for word in value.strip(" []").split(",") if word.strip()]

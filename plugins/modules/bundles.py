@@ -13,8 +13,8 @@ version_added: 0.1.0
 author:
   - The Tunnel Whisperer maintainers (@tunnel-whisperer)
 description:
-  - Writes the bundles that M(tunnel_whisperer.tw.users) made in this run into a folder of the control node, all of them or
-    none, each as C(<tenant>-<user>.age), readable by their owner alone. They are sealed, so nothing plain is among them.
+  - Writes the bundles that M(tunnel_whisperer.tw.users) made in this run into a folder of the control node, all of them
+    or none, each as C(<tenant>-<user>.age), readable by their owner alone. They are sealed, so nothing plain is there.
   - A file that is there is overwritten only by a bundle that was made anew, as its content is of no more use then.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes

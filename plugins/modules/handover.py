@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - The Tunnel Whisperer maintainers (@tunnel-whisperer)
 description:
-  - Prints for each bundle of this run its file, whom it is for, until when it is of use, and what that person has to type.
+  - Prints for each bundle of this run its file, whom it is for, until when it is of use, and what that person types.
 extends_documentation_fragment:
   - tunnel_whisperer.tw.attributes
   - tunnel_whisperer.tw.attributes.action

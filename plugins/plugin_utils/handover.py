@@ -1,7 +1,7 @@
 # Copyright: (c) The Tunnel Whisperer maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator is told of bundles: which files were made, for whom, until when, and what these people have to type."""
+"""What an operator is told of bundles: which files were made, for whom, until when, and what these people type."""
 
 from __future__ import annotations
 

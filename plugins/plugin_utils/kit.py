@@ -105,6 +105,7 @@ def _unit() -> str:
     import yaml
 
     daemon = {**yaml.safe_load((COLLECTION / _UNIT_VALUES).read_text())["__client_daemon"], "by": "the kit's installer"}
-    plain = jinja2.select_autoescape(())  # it is no HTML
-    template = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=plain)
+    template = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=jinja2.select_autoescape(())
+    )
     return template.from_string((COLLECTION / _UNIT).read_text()).render(daemon=daemon) + "\n"

@@ -24,6 +24,8 @@ SECTIONS = {
         "port": "Choose local ports for bridges.",
     },
     "Giving ports to users": {
+        "user": "Show, add, edit and remove the users of a server.",
+        "app": "Show, add, edit and remove apps: named lists of ports.",
         "serve": "Run the server side of a tenant.",
     },
     "Looking after it": {

@@ -1,0 +1,129 @@
+"""`tw app`: the apps of the server on this host, which are named lists of ports."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunnel_whisperer import desk
+from tunnel_whisperer.cli import asking, orders
+from tunnel_whisperer.cli.orders import APP, config_option, yes_option
+from tunnel_whisperer.cli.parameters import as_json, dry_run, examples
+from tunnel_whisperer.desk import Desk, Orders
+from tunnel_whisperer.errors import ConfigError
+from tunnel_whisperer.provision.overview import tell_apps
+
+_ports = click.option("--port", "ports", multiple=True, help="A port of the app; once for each.")
+_host = click.option("--host", help="Another host behind the server; one of its target_hosts.")
+_local = click.option(
+    "--local-port", "local_ports", multiple=True, metavar="PORT:LOCAL", help="Where it appears there."
+)
+_description = click.option("--description", help="What it is, for people.")
+
+
+@click.group("app", epilog=examples("tw app list", "tw app add postgres --port 5432"))
+def command() -> None:
+    """Show, add, edit and remove apps. Users who have an app follow it at once. It takes root."""
+
+
+@command.command("list", epilog=examples("tw app list", "tw app list --json"))
+@config_option
+@as_json
+def list_command(config: Path, as_json: bool) -> None:
+    """List the apps, with their ports and who has them."""
+    told = tell_apps(Desk.here(config).users())
+    if as_json:
+        click.echo(json.dumps({"apps": told}, indent=1))
+        return
+    if not told:
+        click.echo("there are no apps yet (tw app add NAME --port PORT)")
+    width = max(map(len, told), default=0)
+    for name, one in told.items():
+        about = f"  {one['description']}" if one["description"] else ""
+        click.echo(f"{name:<{width}}  {', '.join(one['targets'])}  {len(one['users'])} users{about}  ({one['origin']})")
+
+
+@command.command(epilog=examples("tw app show postgres"))
+@click.argument("name", type=APP)
+@config_option
+@as_json
+def show(name: str, config: Path, as_json: bool) -> None:
+    """Show an app."""
+    here = Desk.here(config)
+    here.app(name)
+    told = tell_apps(here.users())[name]
+    if as_json:
+        click.echo(json.dumps({name: told}, indent=1))
+        return
+    click.echo(f"{name}: {', '.join(told['targets'])}")
+    for key in ("description", "local_ports", "users", "origin"):
+        value = told[key]
+        text = ", ".join(f"{there} at {here}" for there, here in value.items()) if isinstance(value, dict) else value
+        if value:
+            click.echo(f"  {key.replace('_', ' '):<12} {', '.join(text) if isinstance(text, list) else text}")
+
+
+@command.command(epilog=examples("tw app add postgres --port 5432 --local-port 5432:15432 --description 'The orders'"))
+@click.argument("name")
+@_ports
+@_host
+@_local
+@_description
+@config_option
+@dry_run
+@as_json
+def add(name: str, config: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Add an app NAME."""
+    here = Desk.here(config)
+    if name in here.users().apps:
+        raise ConfigError(f"there is an app {name!r} already", hint="tw app edit changes it")
+    orders.carry_out(here, Orders(apps={name: _fields({}, options)}), dry_run=dry_run, as_json=as_json)
+
+
+@command.command(epilog=examples("tw app edit postgres --port 5432 --port 5433"))
+@click.argument("name", type=APP)
+@_ports
+@_host
+@_local
+@_description
+@config_option
+@dry_run
+@as_json
+def edit(name: str, config: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Change an app; what is not said stays. Whoever has it follows at once, open connections too."""
+    here = Desk.here(config)
+    app = here.app(name)
+    orders.warn(desk.warnings(app))
+    wanted = Orders(apps={name: _fields(app.as_data(), options)})
+    orders.carry_out(here, wanted, dry_run=dry_run, as_json=as_json)
+
+
+@command.command(epilog=examples("tw app remove postgres"))
+@click.argument("name", type=APP)
+@config_option
+@yes_option
+@dry_run
+@as_json
+def remove(name: str, config: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove an app that nobody has any more."""
+    here = Desk.here(config)
+    orders.warn(desk.warnings(here.app(name)))
+    if not dry_run:
+        asking.confirm(f"Remove app {name} of tenant {here.config.tenant}?", yes=yes)
+    orders.carry_out(here, Orders(drop_apps=frozenset({name})), dry_run=dry_run, as_json=as_json)
+
+
+def _fields(fields: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Put what was said over what there is."""
+    if options["ports"]:
+        fields["ports"] = list(options["ports"])
+        kept = {there: here for there, here in fields.get("local_ports", {}).items() if there in options["ports"]}
+        fields["local_ports"] = kept
+    if options["host"] is not None:
+        fields["host"] = options["host"]
+    if options["local_ports"]:
+        fields["local_ports"] = orders.mapping(options["local_ports"], "--local-port")
+    if options["description"] is not None:
+        fields["description"] = options["description"]
+    return fields
