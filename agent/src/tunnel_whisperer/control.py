@@ -63,29 +63,45 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    line = await reader.readline()
-                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
-                await writer.drain()
-        except ValueError:
-            _logger.debug("a request longer than %d bytes", LONGEST)
+            if (line := await self._request(reader)) is not None:
+                answer = await self._answer(line)
+                with contextlib.suppress(ConnectionError):
+                    writer.write(answer.encode() + b"\n")
+                    await writer.drain()
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, line: bytes) -> Mapping[str, Any]:
+    async def _request(self, reader: asyncio.StreamReader) -> bytes | None:
+        """Read the line that asks; None where there is none to answer."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await reader.readline()
+        except ValueError:
+            _logger.debug("a request longer than %d bytes", LONGEST)
+        except (ConnectionError, TimeoutError):
+            pass
+        return None
+
+    async def _answer(self, line: bytes) -> str:
         try:
             request = json.loads(line)
             operation = request["op"]
             handler = self._handlers[operation]
         except (ValueError, KeyError, TypeError):
-            return {"ok": False, "error": f"not understood; operations: {', '.join(sorted(self._handlers))}"}
+            return _refusal(f"not understood; operations: {', '.join(sorted(self._handlers))}")
         try:
-            return {"ok": True, **await handler()}
+            return json.dumps({"ok": True, **await handler()})
         except TwError as error:
-            return {"ok": False, "error": str(error), "exit_code": error.exit_code}
+            return _refusal(str(error), exit_code=error.exit_code)
+        except Exception as error:  # nobody's flows should end because a question could not be answered
+            _logger.error("%s could not be answered", operation, exc_info=error)
+            return _refusal(f"{operation} failed in an unforeseen way; the daemon's log has it")
+
+
+def _refusal(why: str, **more: int) -> str:
+    return json.dumps({"ok": False, "error": why, **more})
 
 
 def ask(path: Path, operation: str, *, timeout: float = PATIENCE) -> dict[str, Any]:

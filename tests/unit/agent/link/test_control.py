@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunnel_whisperer.control import ControlServer, ask
+from tunnel_whisperer.control import ControlServer, Handler, ask
 from tunnel_whisperer.errors import ConfigError, DaemonUnreachableError, RetryableError, TwError
 
 
@@ -32,9 +32,10 @@ async def runtime_dir(no_leaks: None) -> AsyncIterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[None]:
+async def running(directory: Path, **more: Handler) -> AsyncIterator[None]:
     started = asyncio.Event()
-    task = asyncio.create_task(ControlServer(directory, {"status": status, "reload": reload}).run(started.set))
+    handlers = {"status": status, "reload": reload, **more}
+    task = asyncio.create_task(ControlServer(directory, handlers).run(started.set))
     waiting = asyncio.create_task(started.wait())
     await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -58,6 +59,22 @@ async def test_answers_and_refusals(runtime_dir: Path) -> None:
         await asyncio.to_thread(ask, path, "reboot")
 
 
+@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError(), ConnectionError(), KeyError("x")])
+async def test_a_handler_that_fails_in_an_unforeseen_way_is_told_of(
+    no_leaks: None, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    async def broken() -> Mapping[str, Any]:
+        raise error
+
+    with tempfile.TemporaryDirectory(prefix="tw-") as directory:
+        async with running(Path(directory), broken=broken):
+            path = Path(directory) / "control.sock"
+            with pytest.raises(TwError, match="broken failed in an unforeseen way"):
+                await asyncio.to_thread(ask, path, "broken")
+            assert await asyncio.to_thread(ask, path, "status") == {"state": "up"}
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error]
+
+
 @pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[1]\n", b'"x"\n', b"\xff\xfe\n", b'{"op": ["status"]}\n'])
 async def test_nonsense_is_answered(runtime_dir: Path, line: bytes) -> None:
     reader, writer = await asyncio.open_unix_connection(str(runtime_dir / "control.sock"))
@@ -77,6 +94,16 @@ async def test_a_line_without_end_is_hung_up_on(runtime_dir: Path) -> None:
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
     assert await asyncio.to_thread(ask, runtime_dir / "control.sock", "status") == {"state": "up"}
+
+
+async def test_an_answer_that_is_no_json_is_told_of(no_leaks: None) -> None:
+    async def odd() -> Mapping[str, Any]:
+        return {"path": Path("/")}
+
+    with tempfile.TemporaryDirectory(prefix="tw-") as directory:
+        async with running(Path(directory), odd=odd):
+            with pytest.raises(TwError, match="odd failed in an unforeseen way"):
+                await asyncio.to_thread(ask, Path(directory) / "control.sock", "odd")
 
 
 async def test_one_daemon_each(runtime_dir: Path) -> None:
