@@ -3,6 +3,7 @@
 import grp
 import os
 import shutil
+import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -41,8 +42,12 @@ def access_of(place: Place) -> Access:
 
 
 def find_xray() -> Path:
-    """Return where Xray is: in its usual place, else in PATH; the usual place where there is none."""
-    found = None if DEFAULT_XRAY.is_file() else shutil.which("xray")
+    """Return the Xray that contexts run: the one beside this agent's releases, the system's, else one in PATH."""
+    beside = Path(sys.prefix).parent.parent / "bin" / "xray"  # PREFIX/agent/RELEASE or PREFIX/releases/RELEASE
+    for place in (beside, DEFAULT_XRAY):
+        if place.is_file():
+            return place
+    found = shutil.which("xray")
     return Path(found).absolute() if found else DEFAULT_XRAY
 
 
