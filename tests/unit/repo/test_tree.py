@@ -152,6 +152,12 @@ def test_versions_agree() -> None:
     assert galaxy["version"] == agent["project"]["version"]
 
 
+def test_the_collection_depends_on_the_collections_that_it_uses() -> None:
+    rooms = [path for path in FILES if path.suffix == ".yml" and {"roles", "playbooks"} & set(path.parts)]
+    names = {name for path in rooms for name in re.findall(r"\b((?:community|ansible)\.\w+)\.\w+", TEXTS[path])}
+    assert names - {"ansible.builtin"} == set(yaml.safe_load(TEXTS[ROOT / "galaxy.yml"])["dependencies"])
+
+
 def test_the_lock_is_of_what_the_agent_asks_for() -> None:
     agent = tomllib.loads(TEXTS[ROOT / "agent/pyproject.toml"])["project"]["dependencies"]
     locked = [line for line in TEXTS[ROOT / "requirements/agent.in"].splitlines() if line and not line.startswith("#")]
