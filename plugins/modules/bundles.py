@@ -72,7 +72,7 @@ made:
   sample:
     - user: dora
       tenant: acme
-      file: /home/op/.local/share/tunnel-whisperer/bundles/acme-dora.age
+      file: /srv/tunnel-whisperer/bundles/acme-dora.age
       context: acme
       kind: enrolment
       lock: passphrase

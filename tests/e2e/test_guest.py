@@ -16,7 +16,7 @@ from tests.lab.api import Lab
 pytestmark = pytest.mark.timeout(400)
 
 PASSPHRASE = "a sentence for dora alone"
-HOME = "/home/dora"
+HOME = "/srv/dora"
 TW = f"{HOME}/.local/bin/tw"
 
 
@@ -32,7 +32,7 @@ def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     kits = tmp_path_factory.mktemp("kits")
     lab.playbook("playbooks/kit.yml", "-e", json.dumps({"control_kits_dir": str(kits)}))
     (kit,) = kits.glob("*.tar.gz")
-    lab.run("guest", ["useradd", "--create-home", "dora"], check=False)
+    lab.run("guest", ["useradd", "--create-home", "--home-dir", HOME, "dora"], check=False)
     put(lab, kit, f"{HOME}/kit.tar.gz")
     person(lab, "sh", "-c", "rm -rf tw-* .config .local && tar xf kit.tar.gz")
     told = person(lab, "sh", "-c", "python3 tw-*/install.py", timeout=180).stdout
@@ -70,13 +70,13 @@ def test_a_person_in_the_inventory_gets_a_file_and_connects_with_it(lab: Lab, ma
         assert set(changed(admit(lab, tmp_path).stdout).values()) == {0}
 
         put(lab, file, f"{HOME}/acme-dora.age")
-        (lab.place.tree("guest1") / "home/dora/pass").write_text("not the passphrase at all\n")
+        (lab.place.tree("guest1") / f"{HOME[1:]}/pass").write_text("not the passphrase at all\n")
         lab.run("guest", ["chown", "dora", f"{HOME}/pass"])
         lab.run("guest", ["chmod", "600", f"{HOME}/pass"])
         refused = person(lab, TW, "import", "acme-dora.age", "--passphrase-file", "pass", check=False)
         assert refused.returncode == 2
         assert "the passphrase is wrong" in refused.stderr
-        (lab.place.tree("guest1") / "home/dora/pass").write_text(f"{PASSPHRASE}\n")
+        (lab.place.tree("guest1") / f"{HOME[1:]}/pass").write_text(f"{PASSPHRASE}\n")
         told = person(lab, TW, "import", "acme-dora.age", "--passphrase-file", "pass", timeout=90)
         print(told.stdout)
         assert "now type: tw connect acme" in told.stdout
