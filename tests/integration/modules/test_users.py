@@ -127,8 +127,8 @@ def test_nothing_secret_is_told_or_logged(play: Play, made: Made, people: People
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     install = site.install()
+    install["uuids"] = {"acme": (site.connect / "acme" / "vless_uuid").read_text().strip()}
     install["contexts"]["acme"] |= {
-        "uuid": (site.connect / "acme" / "vless_uuid").read_text().strip(),
         "certificate": (site.connect / "acme" / "tls.crt").read_text(),
         "relay": {"host": "relay.example.com", "links": 4},
         "server_host_keys": [(site.serve / "ssh_host_ed25519_key.pub").read_text()],
