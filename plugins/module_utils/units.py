@@ -47,7 +47,7 @@ def moment(text: str) -> float:
     words = text.split()
     if len(words) < 3:
         return 0.0
-    clock, _, fraction = words[2].partition(".")
+    clock, _dot, fraction = words[2].partition(".")
     return calendar.timegm(time.strptime(f"{words[1]} {clock}", "%Y-%m-%d %H:%M:%S")) + float(f"0.{fraction or 999999}")
 
 

@@ -94,8 +94,7 @@ class Kit:
         yield "README.txt", readme.encode(), 0o644
         yield "tw-connect@.service", _unit().encode(), 0o644
         for source in _PARTS:
-            mode = 0o755 if source.endswith("install.py") else 0o644
-            yield Path(source).name, (COLLECTION / source).read_bytes(), mode
+            yield Path(source).name, (COLLECTION / source).read_bytes(), 0o644
 
 
 def _unit() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.integration.carrier.stand import Stand, free_port
 from tests.integration.carrier.streams import close, destination, echo, open_stream
 from tunnel_whisperer.carrier.api import Change, RelayUsers
 from tunnel_whisperer.errors import FatalError, RetryableError
+from tunnel_whisperer.link.keeper import Keeper
 
 
 @pytest.fixture
@@ -92,8 +94,9 @@ async def test_thousands_are_back_soon_after_a_restart(stand: Stand, users: Rela
     assert took < 10
 
 
-async def test_the_api_through_a_unix_socket_on_a_way_that_takes_60_ms(stand: Stand) -> None:
-    """As in the product, where the socket leads to the relay over SSH: requests must not wait for each other."""
+@contextlib.asynccontextmanager
+async def at_60_ms(stand: Stand) -> AsyncIterator[RelayUsers]:
+    """The API as in the product, where a unix socket leads to the relay over SSH, on a way that takes 60 ms."""
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop, pending = asyncio.get_running_loop(), []
@@ -108,15 +111,52 @@ async def test_the_api_through_a_unix_socket_on_a_way_that_takes_60_ms(stand: St
     socket = stand.directory / "api.sock"
     server = await asyncio.start_unix_server(forward, str(socket))
     try:
-        desired = {f"user-{number}": str(uuid.uuid4()) for number in range(300)}
-        began = time.monotonic()
-        await RelayUsers(f"unix:{socket}").change(desired.items())
-        took = time.monotonic() - began
-        print(f"300 users added over 60 ms in {took:.2f} s")
-        assert took < 300 * 0.06 / 3
+        yield RelayUsers(f"unix:{socket}")
     finally:
         server.close()
         await asyncio.sleep(0.1)
+
+
+async def test_requests_do_not_wait_for_each_other(stand: Stand) -> None:
+    async with at_60_ms(stand) as users:
+        wanted = {f"user-{number}": str(uuid.uuid4()) for number in range(300)}
+        began = time.monotonic()
+        await users.change(wanted.items())
+        took = time.monotonic() - began
+        print(f"300 users added over 60 ms in {took:.2f} s")
+        assert took < 300 * 0.06 / 3
+
+
+async def test_a_removal_overtakes_ten_thousand_that_are_being_put_back(stand: Stand, users: RelayUsers) -> None:
+    """Far from the relay they take ten seconds; who is removed meanwhile is out within one, and who is new is in."""
+    wanted = {"alice": "0" * 8 + "-0000-4000-8000-" + "0" * 12}
+    wanted |= {f"user-{number}": str(uuid.uuid4()) for number in range(10_000)}
+    async with at_60_ms(stand) as far:
+        keeper = Keeper(far, lambda: (dict(wanted), ("alice",)), lambda: True)
+        keeping = asyncio.create_task(keeper.run())
+        try:
+            async with asyncio.timeout(5):
+                while "alice" not in await users.list():
+                    await asyncio.sleep(0.01)
+            del wanted["alice"]
+            wanted["carol"] = str(uuid.uuid4())
+            keeper.nudge()
+            began = time.monotonic()
+            async with asyncio.timeout(5):
+                while "alice" in (known := await users.list()) or "carol" not in known:
+                    await asyncio.sleep(0.01)
+            took = time.monotonic() - began
+            print(f"out and in after {took:.2f} s, with {len(known)} of 10,000 there")
+            assert took < 1.0
+            assert len(known) < 9000, "the others are still on their way"
+            async with asyncio.timeout(30):
+                while keeper.kept is None:
+                    await asyncio.sleep(0.05)
+            print(f"all were there after {time.monotonic() - began:.1f} s")
+            assert await users.list() == wanted | {"server": stand.server_uuid}
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def test_an_api_out_of_reach_is_worth_another_try() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import asyncssh
 import pytest
 import uvloop
 
+from tests.integration.carrier.stand import Stand as Relay
 from tests.integration.link.cell import Cell
 from tests.integration.link.daemons import Daemons, daemons
 from tests.integration.link.stand import Stand
@@ -82,6 +85,24 @@ async def processes(cell: Cell) -> AsyncIterator[Daemons]:
     """Starts daemons in processes of their own."""
     async with daemons(cell) as made:
         yield made
+
+
+@pytest.fixture
+async def whole(nothing_left: None) -> AsyncIterator[Daemons]:
+    """Starts daemons over real carriers, Caddy and Xray, into a real sshd: everything but the lab."""
+    with tempfile.TemporaryDirectory(prefix="tw-stand-") as directory:
+        relay = Relay(Path(directory))
+        try:
+            await relay.start()
+            cell = Cell(relay.api_port)
+            try:
+                await cell.start()
+                async with daemons(cell, relay) as made:
+                    yield made
+            finally:
+                cell.close()
+        finally:
+            await relay.stop()
 
 
 @pytest.fixture(scope="session")

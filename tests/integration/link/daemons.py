@@ -14,15 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import yaml
 
+from tests.integration.carrier.certificates import Issued
 from tests.integration.carrier.stand import Stand, binary
 from tests.integration.link.cell import Cell, Dialer
+from tests.integration.link.stand import user
 from tunnel_whisperer import daemon
 from tunnel_whisperer.carrier import CarrierSettings, XrayCarrier
 from tunnel_whisperer.carrier.api import RelayUsers
@@ -31,6 +33,7 @@ from tunnel_whisperer.connect import ConnectDaemon
 from tunnel_whisperer.control import ask
 from tunnel_whisperer.daemon import Daemon
 from tunnel_whisperer.errors import DaemonUnreachableError
+from tunnel_whisperer.identity import CA_CHAIN, CA_KEY, Identity
 from tunnel_whisperer.link.keeper import Change
 from tunnel_whisperer.link.link import CellPorts
 from tunnel_whisperer.serve import API_SOCKET, ServeDaemon
@@ -107,7 +110,10 @@ class Process:
     async def until_reason(self, text: str, within: float = 10.0) -> None:
         """Wait until the daemon gives this reason for its state."""
         async with asyncio.timeout(within):
-            while text not in (await self.ask())["reason"]:
+            while True:
+                with contextlib.suppress(DaemonUnreachableError):
+                    if text in (await self.ask())["reason"]:
+                        return
                 await asyncio.sleep(0.05)
 
     async def until_live(self, links: int, within: float = 10.0) -> dict[str, Any]:
@@ -150,10 +156,18 @@ class Daemons:
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._started: list[Process] = []
 
+    def onboard(self, name: str, key: asyncssh.SSHKey, *ports: int, **more: Any) -> User:
+        """A user whose UUID is the one in its identity directory."""
+        return replace(user(name, key, *ports), uuid=Identity(self.identity(name)).uuid(), **more)
+
     def set_users(self, *users: User) -> None:
+        """Have these users."""
+        self.write(UserSet({one.name: one for one in users}))
+
+    def write(self, users: UserSet) -> None:
         """Replace the users file as the engine does: whole."""
         new = self.users_file.with_suffix(".new")
-        new.write_bytes(encode(UserSet({one.name: one for one in users})))
+        new.write_bytes(encode(users))
         new.replace(self.users_file)
 
     async def serve(self, links: int = 2) -> Process:
@@ -173,17 +187,19 @@ class Daemons:
             },
         )
 
-    async def connect(self, user: str, key: asyncssh.SSHKey, bridges: list[dict[str, Any]], links: int = 2) -> Process:
-        """Start a client's daemon."""
+    async def connect(
+        self, name: str, key: asyncssh.SSHKey, bridges: list[dict[str, Any]], links: int = 2, context: str = ""
+    ) -> Process:
+        """Start a client's daemon; `context` sets it apart from another one of the same user."""
         return await self._start(
-            f"connect-{user}",
+            f"connect-{context or name}",
             {
-                "context": user,
+                "context": context or name,
                 "tenant": "acme",
-                "user": user,
+                "user": name,
                 "relay": self._relay(links),
                 "server_host_keys": [public(self.host_key)],
-                "identity_dir": str(self.identity(user, id_ed25519=key)),
+                "identity_dir": str(self.identity(name, id_ed25519=key)),
                 "bridges": bridges,
             },
         )
@@ -201,6 +217,11 @@ class Daemons:
             directory = self.stand.directory / f"identity-{'server' if name == 'serve' else name}"
             if not directory.exists():
                 self.stand.identity("server" if name == "serve" else name)
+            if name == "serve":
+                authority = self.stand.tenant_ca
+                Issued(authority.key, (*authority.chain, *self.stand.root.chain)).write(
+                    directory / CA_CHAIN, directory / CA_KEY
+                )
         directory.mkdir(exist_ok=True)
         for file, key in keys.items():
             (directory / file).write_bytes(key.export_private_key())

@@ -123,3 +123,27 @@ def pattern(size: int, seed: int = 1) -> bytes:
     """Bytes in which nothing can be swapped unnoticed."""
     block = b"".join(hashlib.sha256(f"{seed} {n}".encode()).digest() for n in range(2048))
     return (block * (size // len(block) + 1))[:size]
+
+
+@contextlib.asynccontextmanager
+async def carrying(port: int) -> AsyncIterator[None]:
+    """Send through an echo all the time while inside; every byte has to come back as it was."""
+    stop = asyncio.Event()
+
+    async def carry() -> int:
+        rounds = 0
+        async with connected(port) as (reader, writer):
+            while not stop.is_set() or rounds < 3:
+                piece = pattern(PIECE, rounds)
+                writer.write(piece)
+                async with asyncio.timeout(5):
+                    assert await reader.readexactly(PIECE) == piece
+                rounds += 1
+        return rounds
+
+    task = asyncio.create_task(carry(), name="a transfer of somebody else")
+    try:
+        yield
+    finally:
+        stop.set()
+        print(f"{await task * PIECE / 1e6:.0f} MB of somebody else went through meanwhile")

@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 
 import asyncssh
 import pytest
 
-from tests.integration.carrier.stand import Stand, answers
-from tests.integration.link.cell import Cell, free_ports
-from tests.integration.link.daemons import Daemons, Process, daemons
-from tests.integration.link.stand import user
+from tests.integration.carrier.stand import answers
+from tests.integration.link.cell import free_ports
+from tests.integration.link.daemons import Daemons, Process
 from tests.integration.link.targets import BANNER, banner, connected, echo, echoed, hear, serving
 from tunnel_whisperer.carrier.api import RelayUsers
-from tunnel_whisperer.identity import Identity
-from tunnel_whisperer.users.model import User
-
-
-@pytest.fixture
-async def relay(nothing_left: None) -> AsyncIterator[Stand]:
-    with tempfile.TemporaryDirectory(prefix="tw-stand-") as directory:
-        made = Stand(Path(directory))
-        try:
-            await made.start()
-            yield made
-        finally:
-            await made.stop()
-
-
-@pytest.fixture
-async def whole(relay: Stand) -> AsyncIterator[Daemons]:
-    cell = Cell(relay.api_port)
-    try:
-        await cell.start()
-        async with daemons(cell, relay) as made:
-            yield made
-    finally:
-        cell.close()
-
-
-def onboard(whole: Daemons, name: str, key: asyncssh.SSHKey, *ports: int) -> User:
-    """A user whose UUID is the one in its identity directory."""
-    return replace(user(name, key, *ports), uuid=Identity(whole.identity(name)).uuid())
 
 
 async def both_up(whole: Daemons, alice: asyncssh.SSHKey, target: int, local: int) -> tuple[Process, Process]:
-    whole.set_users(onboard(whole, "alice", alice, target))
+    whole.set_users(whole.onboard("alice", alice, target))
     server = await whole.serve()
     client = await whole.connect("alice", alice, [{"name": "b", "port": target, "local_port": local}])
     await server.until_live(2, within=15)
@@ -81,7 +47,7 @@ async def test_a_bridge_and_its_users_over_real_carriers(whole: Daemons, alice: 
 
         bob = asyncssh.generate_private_key("ssh-ed25519")
         began = time.monotonic()
-        whole.set_users(onboard(whole, "alice", alice, target), onboard(whole, "bob", bob, target))
+        whole.set_users(whole.onboard("alice", alice, target), whole.onboard("bob", bob, target))
         async with asyncio.timeout(5):
             while "bob" not in await relay_users.list():
                 await asyncio.sleep(0.02)

@@ -7,7 +7,7 @@ as an SSH channel is a stream as well. Who may come in, and where to, is looked 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping
 from typing import Any, cast
 
 import asyncssh
@@ -67,6 +67,7 @@ class EmbeddedServer:
         self._sessions = Sessions()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: dict[str, float] = {}
+        self._turned_away: dict[str, Hashable] = {}
         self.users = users
         self.target_hosts: Collection[str] = ()
         """Hosts behind this one that users may reach, where they are permitted to."""
@@ -177,14 +178,17 @@ class EmbeddedServer:
         """Take note of a user."""
         self._seen[session.user] = self.clock()
         self._sessions.logged_in(session)
-        _logger.info("%s: connected", session.user)
         session.apply()  # the users may have changed since the key was looked at
         self._seat(session.user)
+        session.admitted = not session.leaving
+        if session.admitted:
+            self._turned_away.pop(session.user, None)
+            _logger.info("%s: connected", session.user)
 
     def left(self, session: Session, why: str) -> None:
         """Take note that a connection is gone."""
         self._sessions.left(session)
-        if session.known:
+        if session.admitted:
             self._seen[session.user] = self.clock()
             _logger.info("%s: disconnected: %s", session.user, why)
 
@@ -209,7 +213,9 @@ class EmbeddedServer:
         policy = user.grant.single_session
         for number, why in tuple(instances.surplus(seats, policy)):
             words = _WORDS[why].format(name) + (_TAKE_OVER if policy == "takeover" else "")
-            _logger.info("%s: %s", name, why)
+            if self._turned_away.get(name) != seats[number].instance:  # it will try again and again
+                self._turned_away[name] = seats[number].instance
+                _logger.info("a client was turned away: %s", words)
             sessions[number].end(ssh.ONE_TOO_MANY, words)
 
     def _options(self) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Session(asyncssh.SSHServer):
         self.user = ""
         self.known = False
         """Whether the user has proved who it is."""
+        self.admitted = False
+        """Whether it was let in then; a user may have one session too many."""
         self.leaving = False
         """Whether it has been told to go."""
         self.seat: Seat | None = None

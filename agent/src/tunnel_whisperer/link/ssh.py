@@ -97,11 +97,12 @@ def refuse_environment(channel: Any) -> None:
 
 
 async def ping(conn: asyncssh.SSHClientConnection | asyncssh.SSHServerConnection) -> None:
-    """Ask the far end for any answer; returns at once when the connection is gone.
+    """Ask the far end for any answer; returns at once when the connection is gone, and its owner has heard of that.
 
     asyncssh has keepalives and no public way to time one.
     """
     await cast(Any, conn)._make_global_request(b"keepalive@openssh.com")
+    await asyncio.sleep(0)  # a connection that was just ended tells its owner in the next round
 
 
 def in_words(error: BaseException | None) -> str:
@@ -115,6 +116,9 @@ def in_words(error: BaseException | None) -> str:
             return "it does not accept our key"
         case asyncssh.ConnectionLost() | BrokenPipeError() | ConnectionResetError() | ConnectionAbortedError():
             return CUT
+        case asyncssh.DisconnectError(reason=reason, code=int(code)) if reason:
+            # asyncssh adds the number of a code for which it has no class of its own.
+            return reason[0].lower() + reason[1:].removesuffix(f" (error {code})")
         case asyncssh.Error(reason=reason) if reason:
             return reason[0].lower() + reason[1:]
         case TimeoutError():

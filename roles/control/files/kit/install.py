@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Installs the agent of Tunnel Whisperer, `tw`, on a machine of one's own, with nothing fetched from anywhere.
 
     python3 install.py                  as root: for the machine, in /opt/tw, with a service for each connection
@@ -62,8 +61,8 @@ def choose(manifest: dict[str, Any], python_version: str, machine: str) -> dict[
         raise InstallError(f"this kit is for {manifest['architecture']}, and this machine is {machine}")
     wheels: dict[str, Any] | None = manifest["wheels"].get(python_version)
     if wheels is None:
-        there = ", ".join(sorted(manifest["wheels"]))
-        other = f"python{there.split(', ')[0]} install.py"
+        versions = sorted(manifest["wheels"])
+        there, other = ", ".join(versions), f"python{versions[0]} install.py"
         raise InstallError(
             f"this kit is for Python {there}, and this is {python_version}; run it with another: {other}"
         )
@@ -143,7 +142,7 @@ def _call(*argv: str, check: bool = True) -> None:
 
 def main() -> int:
     """Be the program; returns its exit code."""
-    about, _, more = (__doc__ or "").partition("\n\n")
+    about, _blank, more = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -38,6 +38,7 @@ def test_windows_share_a_budget() -> None:
         (asyncssh.ConnectionLost("Connection lost"), "the connection was cut"),
         (ConnectionResetError(104, "x"), "the connection was cut"),
         (asyncssh.ProtocolError("Bad packet"), "bad packet"),
+        (asyncssh.DisconnectError(12, "Alice is elsewhere (error 12)"), "alice is elsewhere"),
         (TimeoutError(), "no answer in time"),
         (ConnectionRefusedError(111, "x"), "Connection refused"),
         (RetryableError("the carrier is starting"), "the carrier is starting"),
