@@ -34,13 +34,14 @@ def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     (kit,) = kits.glob("*.tar.gz")
     lab.run("guest", ["useradd", "--create-home", "--home-dir", HOME, "dora"], check=False)
     put(lab, kit, f"{HOME}/kit.tar.gz")
-    person(lab, "sh", "-c", "rm -rf tw-* .config .local && tar xf kit.tar.gz")
+    person(lab, "tar", "xf", "kit.tar.gz")
     told = person(lab, "sh", "-c", "python3 tw-*/install.py", timeout=180).stdout
     assert "tw is installed" in told
     lab.run("guest", ["cp", "/root/.pgpass", HOME])
     lab.run("guest", ["chown", "dora", f"{HOME}/.pgpass"])
     yield
     lab.run("guest", ["pkill", "-u", "dora"], check=False)
+    lab.run("guest", ["userdel", "--force", "--remove", "dora"], check=False)
 
 
 def put(lab: Lab, file: Path, place: str) -> None:

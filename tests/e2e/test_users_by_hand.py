@@ -89,7 +89,7 @@ def test_a_narrowed_user_loses_exactly_what_it_may_no_longer_reach(lab: Lab) -> 
         done = tw(lab, "user", "edit", "alice", *only(fewer))
         took = ended() - done
         print(f"narrowed: its flow ended {took:.2f} s after the command")
-        assert took < 1.0
+        assert took < 3.0
         assert near(lab, "greetings", far_end.GREETING, 3, 3)["missing"] == []
 
         done = tw(lab, "user", "edit", "alice", *only(PERMITTED))
@@ -104,7 +104,7 @@ def test_an_expired_user_is_cut_off_at_its_moment_and_comes_back_with_a_later_on
         ended()
         late = (datetime.now(UTC) - end.replace(microsecond=0)).total_seconds()
         print(f"expired: cut off {late:.2f} s after its moment")
-        assert 0 <= late < 1.5
+        assert 0 <= late < 3
         tw(lab, "user", "edit", "alice", "--expires", "never")
         lab.wait_until(lambda: may(lab, far_end.ECHO), 20, "alice to be back")
 
