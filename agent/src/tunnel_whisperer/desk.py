@@ -44,11 +44,14 @@ class Done:
     after: str
     changed: bool
     sealed: Mapping[str, Sealed]
+    files: Mapping[str, Path]
+    """Where the sealed files were put, by user."""
 
     def as_data(self) -> dict[str, Any]:
-        """Return it for programs, without the files."""
+        """Return it for programs, without what is in the files."""
         bundles = {name: one.as_data() for name, one in self.sealed.items()}
-        return {"changed": self.changed, "users": dict(self.actions), "bundles": bundles}
+        files = {name: str(path) for name, path in self.files.items()}
+        return {"changed": self.changed, "users": dict(self.actions), "bundles": bundles, "files": files}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class Desk:
         kept = {port: local for port, local in fields["local_ports"].items() if port in there}
         return {**fields, "local_ports": kept}
 
-    def carry_out(self, orders: Orders, now: datetime, *, dry_run: bool = False) -> Done:
-        """Do what is wanted, all of it or nothing; raises ConfigError with all that is wrong."""
+    def carry_out(self, orders: Orders, now: datetime, *, dry_run: bool = False, out: Path | None = None) -> Done:
+        """Do what is wanted, all of it or nothing; raises ConfigError with all that is wrong.
+
+        A sealed file goes to `out`, or into the current folder; what is there already is not overwritten.
+        """
         config = self.config
         policy = Policy(config.tenant, origin=self.origin, adopt=False, renew=orders.renew, drop_apps=orders.drop_apps)
         with Transaction() as transaction:
@@ -108,11 +114,22 @@ class Desk:
                 target_hosts=config.target_hosts,
                 pretend=dry_run,
             )
+            files = {} if dry_run else {name: self._put(transaction, name, one, out) for name, one in sealed.items()}
             if not dry_run:
                 transaction.commit()
         before, after = outcome.plan.diff()
         actions = {name: outcome.result(action) for name, action in outcome.plan.actions.items()}
-        return Done(actions, before, after, outcome.plan.changed, sealed)
+        return Done(actions, before, after, outcome.plan.changed, sealed, files)
+
+    def _put(self, transaction: Transaction, name: str, sealed: Sealed, out: Path | None) -> Path:
+        """Plan to write a sealed file in the same step as the users: nobody has a copy of what is in it."""
+        path = out or Path(f"{self.config.tenant}-{name}.age")
+        place = path.parent.resolve() / path.name
+        if transaction.read(place) is not None:
+            raise ConfigError("is there already", where=str(path), hint="--out FILE names another")
+        assert sealed.content is not None
+        transaction.write(place, sealed.content, mode=0o600, secret=True)
+        return path
 
     def _relay(self) -> Relay:
         relay = self.config.relay

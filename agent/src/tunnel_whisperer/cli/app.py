@@ -8,18 +8,18 @@ import click
 
 from tunnel_whisperer import desk
 from tunnel_whisperer.cli import asking, orders
-from tunnel_whisperer.cli.orders import APP, config_option, yes_option
-from tunnel_whisperer.cli.parameters import as_json, dry_run, examples
+from tunnel_whisperer.cli.orders import APP, changes, config_option, options, yes_option
+from tunnel_whisperer.cli.parameters import as_json, examples
 from tunnel_whisperer.desk import Desk, Orders
 from tunnel_whisperer.errors import ConfigError
 from tunnel_whisperer.provision.overview import tell_apps
 
-_ports = click.option("--port", "ports", multiple=True, help="A port of the app; once for each.")
-_host = click.option("--host", help="Another host behind the server; one of its target_hosts.")
-_local = click.option(
-    "--local-port", "local_ports", multiple=True, metavar="PORT:LOCAL", help="Where it appears there."
+_app_options = options(
+    click.option("--port", "ports", multiple=True, help="A port of the app; once for each."),
+    click.option("--host", help="Another host behind the server; one of its target_hosts."),
+    click.option("--local-port", "local_ports", multiple=True, metavar="PORT:LOCAL", help="Where it appears there."),
+    click.option("--description", help="What it is, for people."),
 )
-_description = click.option("--description", help="What it is, for people.")
 
 
 @click.group("app", epilog=examples("tw app list", "tw app add postgres --port 5432"))
@@ -66,45 +66,33 @@ def show(name: str, config: Path, as_json: bool) -> None:
 
 @command.command(epilog=examples("tw app add postgres --port 5432 --local-port 5432:15432 --description 'The orders'"))
 @click.argument("name")
-@_ports
-@_host
-@_local
-@_description
-@config_option
-@dry_run
-@as_json
-def add(name: str, config: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+@_app_options
+@changes
+def add(name: str, config: Path, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Add an app NAME."""
     here = Desk.here(config)
     if name in here.users().apps:
         raise ConfigError(f"there is an app {name!r} already", hint="tw app edit changes it")
-    orders.carry_out(here, Orders(apps={name: _fields({}, options)}), dry_run=dry_run, as_json=as_json)
+    orders.carry_out(here, Orders(apps={name: _fields({}, given)}), dry_run=dry_run, as_json=as_json)
 
 
 @command.command(epilog=examples("tw app edit postgres --port 5432 --port 5433"))
 @click.argument("name", type=APP)
-@_ports
-@_host
-@_local
-@_description
-@config_option
-@dry_run
-@as_json
-def edit(name: str, config: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+@_app_options
+@changes
+def edit(name: str, config: Path, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Change an app; what is not said stays. Whoever has it follows at once, open connections too."""
     here = Desk.here(config)
     app = here.app(name)
     orders.warn(desk.warnings(app))
-    wanted = Orders(apps={name: _fields(app.as_data(), options)})
+    wanted = Orders(apps={name: _fields(app.as_data(), given)})
     orders.carry_out(here, wanted, dry_run=dry_run, as_json=as_json)
 
 
 @command.command(epilog=examples("tw app remove postgres"))
 @click.argument("name", type=APP)
-@config_option
 @yes_option
-@dry_run
-@as_json
+@changes
 def remove(name: str, config: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Remove an app that nobody has any more."""
     here = Desk.here(config)
@@ -114,16 +102,16 @@ def remove(name: str, config: Path, yes: bool, dry_run: bool, as_json: bool) -> 
     orders.carry_out(here, Orders(drop_apps=frozenset({name})), dry_run=dry_run, as_json=as_json)
 
 
-def _fields(fields: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _fields(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Put what was said over what there is."""
-    if options["ports"]:
-        fields["ports"] = list(options["ports"])
-        kept = {there: here for there, here in fields.get("local_ports", {}).items() if there in options["ports"]}
+    if given["ports"]:
+        fields["ports"] = list(given["ports"])
+        kept = {there: here for there, here in fields.get("local_ports", {}).items() if there in given["ports"]}
         fields["local_ports"] = kept
-    if options["host"] is not None:
-        fields["host"] = options["host"]
-    if options["local_ports"]:
-        fields["local_ports"] = orders.mapping(options["local_ports"], "--local-port")
-    if options["description"] is not None:
-        fields["description"] = options["description"]
+    if given["host"] is not None:
+        fields["host"] = given["host"]
+    if given["local_ports"]:
+        fields["local_ports"] = orders.mapping(given["local_ports"], "--local-port")
+    if given["description"] is not None:
+        fields["description"] = given["description"]
     return fields

@@ -2,53 +2,61 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from tunnel_whisperer.cli.parameters import as_json, dry_run
 from tunnel_whisperer.config import DEFAULT_SERVE
 from tunnel_whisperer.desk import Desk, Done, Orders
 from tunnel_whisperer.errors import ConfigError, TwError
-from tunnel_whisperer.files import Transaction
 from tunnel_whisperer.provision.sealing import Sealed
+from tunnel_whisperer.users.model import UserSet
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 config_option = click.option("--config", type=click.Path(path_type=Path), default=DEFAULT_SERVE, hidden=True)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 
 
-class UserName(click.ParamType[str]):
-    """The name of a user of the server on this host; the shell completes those that are there."""
+class Known(click.ParamType[str]):
+    """The name of something at the server on this host; the shell completes those that are there."""
 
-    name = "name"
+    def __init__(self, name: str, names: Callable[[UserSet], Iterable[str]]) -> None:
+        """`names` tells which there are."""
+        self.name = name
+        self._names = names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the users whose names begin so."""
+        """Return those whose names begin so."""
         try:
-            names = sorted(Desk.here().users())
+            names = sorted(self._names(Desk.here().users()))
         except (TwError, PermissionError):
             return []
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class AppName(click.ParamType[str]):
-    """The name of an app of the server on this host; the shell completes those that are there."""
-
-    name = "app"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the apps whose names begin so."""
-        try:
-            names = sorted(Desk.here().users().apps)
-        except (TwError, PermissionError):
-            return []
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+USER = Known("name", lambda users: users)
+APP = Known("app", lambda users: users.apps)
 
 
-USER = UserName()
-APP = AppName()
+def options(*each: Callable[[F], F]) -> Callable[[F], F]:
+    """Join several options into one decorator, shown in this order."""
+
+    def add(function: F) -> F:
+        for option in reversed(each):
+            function = option(function)
+        return function
+
+    return add
+
+
+changes = options(config_option, dry_run, as_json)
+"""What every command takes that changes something."""
 
 
 def utcnow() -> datetime:
@@ -58,17 +66,13 @@ def utcnow() -> datetime:
 
 def carry_out(desk: Desk, orders: Orders, *, dry_run: bool, as_json: bool, out: Path | None = None) -> None:
     """Carry out orders, write the files that were made, and tell."""
-    if out is not None and not dry_run and out.exists():
-        raise ConfigError("is there already", where=str(out), hint="--out FILE names another")
-    done = desk.carry_out(orders, utcnow(), dry_run=dry_run)
-    files = {} if dry_run else {name: _write(desk, name, one, out) for name, one in done.sealed.items()}
+    done = desk.carry_out(orders, utcnow(), dry_run=dry_run, out=out)
     if as_json:
-        data = done.as_data() | {"files": {name: str(path) for name, path in files.items()}, "dry_run": dry_run}
-        click.echo(json.dumps(data, indent=1))
+        click.echo(json.dumps(done.as_data() | {"dry_run": dry_run}, indent=1))
         return
     for line in _lines(done, dry_run=dry_run):
         click.echo(line)
-    for name, path in files.items():
+    for name, path in done.files.items():
         click.echo(_handed(name, path, done.sealed[name]))
 
 
@@ -103,15 +107,6 @@ def _lines(done: Done, *, dry_run: bool) -> Iterable[str]:
             yield f"{name}: {one['action']} ({'; '.join(one['reasons'])})"
     if not any(one["changed"] for one in done.actions.values()):
         yield "changed"
-
-
-def _write(desk: Desk, name: str, sealed: Sealed, out: Path | None) -> Path:
-    path = out or Path(f"{desk.config.tenant}-{name}.age")
-    assert sealed.content is not None
-    with Transaction() as transaction:
-        transaction.write(path.parent.resolve() / path.name, sealed.content, mode=0o600, secret=True)
-        transaction.commit()
-    return path
 
 
 def _handed(name: str, path: Path, sealed: Sealed) -> str:

@@ -92,6 +92,18 @@ def test_the_file_of_a_new_user_is_sealed_and_private_and_made_once(server: Path
     assert (lasting.kind, lasting.uuid == made.uuid) == ("identity", False)
 
 
+def test_a_file_that_cannot_be_written_admits_nobody(server: Path, tw: Tw) -> None:
+    config = ("--config", str(server))
+    _private, public = keys()
+    missing = server.parent / "nowhere" / "dora.age"
+    told = tw.refused("user", "add", "dora", "--port", "80", "--to", public, "--out", str(missing), *config)
+    assert str(missing.parent) in told
+    (server.parent / "acme-dora.age").write_text("somebody's")
+    assert "is there already" in tw.refused("user", "add", "dora", "--port", "80", "--to", public, *config)
+    assert (server.parent / "acme-dora.age").read_text() == "somebody's"
+    assert tw.data("user", "list", *config)["users"] == {}
+
+
 def test_what_destroys_is_asked_for_and_needs_a_yes_without_a_terminal(
     server: Path, tw: Tw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
