@@ -59,16 +59,6 @@ def install(folder: str, archive: Archive, python: str, python_version: str) -> 
         raise ReleaseError(f"release {name} could not be installed; what was in use stays so: {error}") from error
 
 
-def point(link: str, target: str) -> None:
-    """Let a link lead to its target, with no moment in which there is none."""
-    os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
-    part = f"{link}.part"
-    if os.path.lexists(part):
-        os.unlink(part)
-    os.symlink(target, part)
-    os.rename(part, link)
-
-
 def _check(archive: Archive, python: str, python_version: str) -> None:
     """Compare the archive and the interpreter with what they have to be."""
     with open(archive.path, "rb") as file:

@@ -106,6 +106,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import offline_release
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.durable import point
 from ansible_collections.tunnel_whisperer.tw.plugins.module_utils.offline_release import complete
 
 
@@ -158,7 +159,8 @@ class Host:
     def switch(self) -> None:
         """Let the links lead to the release, each with no moment in which there is none."""
         for link in self.wrong_links():
-            offline_release.point(link, self.links[link])
+            os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
+            point(link, self.links[link])
 
 
 def main() -> None:

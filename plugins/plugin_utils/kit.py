@@ -22,6 +22,7 @@ from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.pythons import
 _PARTS = (
     "roles/control/files/kit/install.py",
     "plugins/module_utils/offline_release.py",
+    "plugins/module_utils/durable.py",
     "LICENSE",
 )
 _UNIT = "roles/agent/templates/daemon.service.j2"

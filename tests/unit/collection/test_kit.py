@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import offline_release
+from ansible_collections.tunnel_whisperer.tw.plugins.module_utils import durable, offline_release
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils import binaries
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.cache import COLLECTION, PartError
 from ansible_collections.tunnel_whisperer.tw.plugins.plugin_utils.kit import Kit
@@ -22,6 +22,7 @@ XRAY = binaries.Wanted("xray", "26.6.1", "x86_64")
 @pytest.fixture(scope="module")
 def installer() -> ModuleType:
     sys.modules.setdefault("offline_release", offline_release)
+    sys.modules.setdefault("durable", durable)
     spec = importlib.util.spec_from_file_location("kit_install", COLLECTION / "roles/control/files/kit/install.py")
     assert spec is not None
     assert spec.loader is not None
@@ -56,7 +57,10 @@ def test_a_kit_holds_all_that_its_installer_asks_for_and_is_always_the_same(tmp_
         assert archive.getmember(f"{kit.name}/xray").mode == 0o755
     assert set(manifest["wheels"]) == {"3.11", "3.12"}
     files = {one["file"] for one in manifest["wheels"].values()} | {manifest["xray"]["file"]}
-    assert files | {"install.py", "offline_release.py", "tw-connect@.service", "LICENSE", "README.txt"} <= names
+    assert (
+        files | {"install.py", "offline_release.py", "durable.py", "tw-connect@.service", "LICENSE", "README.txt"}
+        <= names
+    )
     with tarfile.open(first) as one, tarfile.open(second) as other:
         assert [(entry.name, entry.mtime) for entry in one] == [(entry.name, entry.mtime) for entry in other]
 

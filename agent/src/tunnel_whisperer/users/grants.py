@@ -22,8 +22,7 @@ ORIGIN_INVENTORY = "inventory"
 """What Ansible made; a purge removes only what is of its own origin."""
 
 ORIGIN_CLI = "cli"
-ORIGINS = (ORIGIN_INVENTORY, ORIGIN_CLI, "dashboard", "api")
-"""Who may have made a user or an app."""
+"""What was made by hand, with `tw user` and `tw app`."""
 
 APP_FIELDS = ("ports", "host", "local_ports", "description")
 GRANT_FIELDS = ("apps", "ports", "local_ports", "not_before", "expires", "single_session", "comment")

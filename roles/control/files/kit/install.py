@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import durable
 import offline_release
 
 HERE = Path(__file__).resolve().parent
@@ -81,11 +82,12 @@ def install(where: Layout, manifest: dict[str, Any], *, system: bool) -> None:
         except offline_release.ReleaseError as error:
             raise InstallError(f"{error} (on Debian and Ubuntu the package python3-venv may be missing)") from error
     _install_xray(where.xray, manifest["xray"])
-    offline_release.point(str(where.current), os.path.relpath(folder, where.current.parent))
+    durable.point(str(where.current), os.path.relpath(folder, where.current.parent))
     for command in where.commands:
         if command.exists() and not command.is_symlink():
             raise InstallError(f"{command} is there already and not ours; move it away")
-        offline_release.point(str(command), str(where.current / "bin/tw"))
+        command.parent.mkdir(parents=True, exist_ok=True)
+        durable.point(str(command), str(where.current / "bin/tw"))
     if system:
         _set_up_system()
 
